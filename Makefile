@@ -1,0 +1,57 @@
+# Two commands do all the set-up: `make demo` and `make test`. Nothing but Python 3.11+ and make is needed before either.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCE ?= synthetic
+SPEED ?= 1
+SEED ?= 7
+DURATION ?= 0
+
+.PHONY: demo test check gateway lock clean
+
+demo: $(VENV)/run.stamp ## the whole desk on this machine: SOURCE=, SPEED=, SEED=, DURATION=
+	@$(BIN)/python -m app demo --source "$(SOURCE)" --speed $(SPEED) --seed $(SEED) --duration $(DURATION)
+
+test: $(VENV)/dev.stamp ## every test, on real Kafka and real workers
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp ## the fast inner loop: style, types, layers, unit and property tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -m "not stack"
+
+gateway: $(VENV)/run.stamp ## the simulated IB Gateway alone: PORT=
+	@$(BIN)/python -m connectors.gateway --port $(or $(PORT),4002)
+
+$(BIN)/uv: requirements-bootstrap.lock
+	@$(PYTHON) -c 'import sys; sys.exit("flowgate needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock \
+	  || { echo "cannot download the packages; connect to the network and run the command again" >&2; exit 1; }
+
+# The tests' packages contain the desk's own, so a folder made for the tests serves the demo too.
+$(VENV)/run.stamp: requirements.lock $(BIN)/uv
+	@if [ ! -e $(VENV)/dev.stamp ]; then $(call sync,requirements.lock); fi
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(BIN)/uv
+	@$(call sync,requirements-dev.lock)
+	@touch $(VENV)/run.stamp $@
+
+define sync
+	echo "installing the packages of $(1) (first run only: about 300 MB to download)"; \
+	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python $(1) \
+	  || { echo "cannot download the packages; connect to the network and run the command again" >&2; exit 1; }
+endef
+
+lock: $(BIN)/uv ## pin the dependencies of pyproject.toml again, with hashes
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --python-version 3.11 pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build var .mypy_cache .ruff_cache .pytest_cache .hypothesis
