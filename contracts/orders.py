@@ -1,0 +1,228 @@
+"""From an intent to a fill: what the portfolio wants, what admission lets through, what the broker says."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from contracts.base import Instrument, Message, Money, Price, Ticks, TimeNs
+from contracts.market import Side
+
+IntentId = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
+OrderId = Annotated[int, Field(gt=0, lt=2**31)]
+Quantity = Annotated[int, Field(gt=0, lt=2**53)]
+
+
+class Input(Message):
+    """A record that a decision rests on."""
+
+    topic: str
+    partition: Annotated[int, Field(ge=0)]
+    offset: Annotated[int, Field(ge=0)]
+
+
+class OrderIntent(Message):
+    """The wish to trade `quantity_lots`, not yet an order.
+
+    `arrival_bid_ticks` and `arrival_ask_ticks` are the quote the decision saw; `position_lots` the position it assumed.
+    """
+
+    type: Literal["intent"] = "intent"
+    intent_id: IntentId
+    strategy: str
+    instrument: Instrument
+    side: Side
+    quantity_lots: Quantity
+    arrival_bid_ticks: Ticks
+    arrival_ask_ticks: Ticks
+    position_lots: int
+    regime: Literal["calm", "normal", "storm"]
+    ts_event_ns: TimeNs
+    ts_ingest_ns: TimeNs
+    bucket_ns: Annotated[int, Field(gt=0)]
+    inputs: tuple[Input, ...]
+
+
+class OrderCommand(Message):
+    """An admitted order: a marketable limit with a cap, good for immediate execution, under a reserved order id."""
+
+    type: Literal["new_order"] = "new_order"
+    intent_id: IntentId
+    order_id: OrderId
+    instrument: Instrument
+    side: Side
+    quantity_lots: Quantity
+    limit_price: Price
+    time_in_force: Literal["IOC", "DAY"]
+    ts_event_ns: TimeNs
+    ts_ingest_ns: TimeNs
+
+
+class CancelCommand(Message):
+    """Cancel one working order."""
+
+    type: Literal["cancel_order"] = "cancel_order"
+    intent_id: IntentId
+    reason: str
+
+
+class OrderState(StrEnum):
+    """States of an order; `agents.execution.LEGAL` has the transitions."""
+
+    PENDING_SUBMIT = "PENDING_SUBMIT"
+    SUBMITTED = "SUBMITTED"
+    ACKNOWLEDGED = "ACKNOWLEDGED"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    UNKNOWN = "UNKNOWN"
+
+
+TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED})
+
+
+class SessionState(StrEnum):
+    """States of the session to the gateway."""
+
+    DISCONNECTED = "DISCONNECTED"
+    CONNECTING = "CONNECTING"
+    SYNCING = "SYNCING"
+    READY = "READY"
+    LOCKED = "LOCKED"
+
+
+class SessionEvent(Message):
+    """The session changed its state; `epoch` counts connections and grows over restarts."""
+
+    type: Literal["session"] = "session"
+    state: SessionState
+    epoch: Annotated[int, Field(ge=0)]
+    next_order_id: Annotated[int, Field(ge=0)]
+    account: str
+    reason: str
+    ts_ns: TimeNs
+
+
+class OrderSent(Message):
+    """The bytes of an order were given to the socket."""
+
+    type: Literal["order_sent"] = "order_sent"
+    intent_id: IntentId
+    order_id: OrderId
+    epoch: Annotated[int, Field(ge=0)]
+    ts_ns: TimeNs
+
+
+class BrokerStatus(Message):
+    """The gateway's word on an order, from a status message or a snapshot (`snapshot`)."""
+
+    type: Literal["broker_status"] = "broker_status"
+    intent_id: IntentId
+    order_id: Annotated[int, Field(ge=0)]
+    perm_id: Annotated[int, Field(ge=0)]
+    status: str
+    epoch: Annotated[int, Field(ge=0)]
+    snapshot: bool
+    reason: str
+    ts_ns: TimeNs
+
+
+class BrokerExecution(Message):
+    """One execution as the gateway reported it."""
+
+    type: Literal["broker_execution"] = "broker_execution"
+    intent_id: IntentId
+    exec_id: str
+    order_id: Annotated[int, Field(ge=0)]
+    perm_id: Annotated[int, Field(ge=0)]
+    instrument: Instrument
+    side: Side
+    quantity_lots: Quantity
+    price: Price
+    cumulative_lots: Quantity
+    epoch: Annotated[int, Field(ge=0)]
+    ts_ns: TimeNs
+
+
+class BrokerCommission(Message):
+    """The commission of one execution."""
+
+    type: Literal["broker_commission"] = "broker_commission"
+    intent_id: IntentId
+    exec_id: str
+    commission: Money
+    currency: str
+    ts_ns: TimeNs
+
+
+class BrokerPosition(Message):
+    """The gateway's own count of one position, for reconciliation."""
+
+    type: Literal["broker_position"] = "broker_position"
+    instrument: Instrument
+    position_lots: int
+    ts_ns: TimeNs
+
+
+class BrokerAccount(Message):
+    """The gateway's account values, in account currency."""
+
+    type: Literal["broker_account"] = "broker_account"
+    account: str
+    net_liquidation: Money
+    cash: Money
+    buying_power: Money
+    ts_ns: TimeNs
+
+
+class ExecutionReport(Message):
+    """A change in the life of an order. Fill reports carry `exec_id`; a commission arrives as a report of its own."""
+
+    type: Literal["exec_report"] = "exec_report"
+    kind: Literal["STATE", "FILL", "COMMISSION"]
+    intent_id: IntentId
+    order_id: OrderId
+    instrument: Instrument
+    side: Side
+    state: OrderState
+    order_lots: Quantity
+    filled_lots: Annotated[int, Field(ge=0)]
+    exec_id: str | None = None
+    fill_lots: Annotated[int, Field(ge=0)] = 0
+    fill_price: Price | None = None
+    commission: Money | None = None
+    reason: str = ""
+    ts_ns: TimeNs
+
+
+class Position(Message):
+    """Fold of the executions of one instrument; money in the instrument's currency.
+
+    `cash_flow` is the sum of signed notionals and commissions paid so far, exact.
+    """
+
+    type: Literal["position"] = "position"
+    instrument: Instrument
+    position_lots: int
+    cash_flow: Money
+    commissions: Money
+    fills: Annotated[int, Field(ge=0)]
+    last_exec_id: str
+
+
+class AccountValue(Message):
+    """The account as the broker reports it, account currency."""
+
+    type: Literal["account_value"] = "account_value"
+    account: str
+    net_liquidation: Money
+    cash: Money
+    buying_power: Money
+    ts_ns: TimeNs
+
+
+ZERO = Decimal(0)
