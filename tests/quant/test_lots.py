@@ -1,0 +1,131 @@
+"""From weights to lots, and the way back into limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from quant.limits import Limits, reduce_only, violation
+from quant.lots import to_lots
+
+NAV = 1e6
+LIMITS = Limits(box=0.25, gross=1.0, net=0.3, turnover=0.6, vol_target_annual=1.0)
+
+
+def lots(weights: list[float], price: list[float], step: int = 1, current: list[int] | None = None) -> list[int]:
+    n = len(weights)
+    now = np.array(current if current is not None else [0] * n, dtype=np.int64)
+    steps = np.full(n, step, dtype=np.int64)
+    return [int(v) for v in to_lots(np.array(weights), NAV, np.array(price), steps, now, LIMITS)]
+
+
+def test_a_weight_becomes_the_whole_lots_that_fit_it() -> None:
+    assert lots([0.1, -0.1], [333.0, 70.0]) == [300, -1428]
+
+
+def test_trades_are_multiples_of_the_step_even_from_odd_lots() -> None:
+    got = lots([0.1, 0.0], [333.0, 70.0], step=100, current=[17, 0])
+    assert got == [217, 0]
+
+
+def test_a_solvers_almost_three_is_three() -> None:
+    assert lots([300 * 333.0 / NAV - 1e-12], [333.0]) == [300]
+
+
+def test_a_weight_smaller_than_a_lot_is_no_position() -> None:
+    assert lots([0.001, -0.001], [5_000.0, 5_000.0]) == [0, 0]
+
+
+def test_holding_the_current_weights_trades_nothing() -> None:
+    assert lots([100 * 333.0 / NAV, -50 * 70.0 / NAV], [333.0, 70.0], current=[100, -50]) == [100, -50]
+
+
+def test_a_net_limit_that_naive_rounding_breaks_is_met() -> None:
+    """Long 0.25 in lots of 9 %, short 0.25 in small ones: rounding each down leaves a net of -0.07 more."""
+    limits = Limits(box=0.25, gross=1.0, net=0.0, turnover=1.0, vol_target_annual=1.0)
+    price = np.array([90_000.0, 45_000.0])
+    got = to_lots(np.array([0.24, -0.24]), NAV, price, np.ones(2, dtype=np.int64), np.zeros(2, dtype=np.int64), limits)
+    assert violation(got * price / NAV, np.zeros(2), limits) <= 1e-9
+    assert np.abs(got).sum() > 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_rounding_never_leaves_a_limit_worse_than_weights_and_positions_were(seed: int, n: int) -> None:
+    generator = np.random.default_rng(seed)
+    price, step = generator.uniform(1, 20_000, n), generator.integers(1, 20, n)
+    current = generator.integers(-200, 200, n)
+    w0 = current * price / NAV
+    trade = generator.choice([0.0, 0.01, 1.0], n)
+    limits = Limits(0.25, 1.0, 0.3, 0.6, 1.0, trade=trade)
+    weights = w0 + np.clip(generator.normal(size=n) * 0.1, -trade, trade)
+    got = to_lots(weights, NAV, price, step, current, limits)
+    assert ((got - current) % step == 0).all()
+    before, after = violation(w0, w0, limits), violation(got * price / NAV, w0, limits)
+    assert after <= before + 1e-9
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_price_that_is_none_is_refused(price: float) -> None:
+    with pytest.raises(ValueError, match="positive finite prices"):
+        lots([0.1], [price])
+
+
+def test_a_weight_that_is_not_finite_or_a_step_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="finite weights and lot steps"):
+        lots([float("nan")], [100.0])
+    with pytest.raises(ValueError, match="finite weights and lot steps"):
+        lots([0.1], [100.0], step=0)
+
+
+def test_reducing_scales_towards_zero_until_limits_hold_and_no_further() -> None:
+    w0 = np.array([0.5, -0.5, 0.25])
+    np.testing.assert_allclose(reduce_only(w0, LIMITS, 0.0), 0.5 * w0)
+    np.testing.assert_array_equal(reduce_only(0.4 * w0, LIMITS, 0.0), 0.4 * w0)
+
+
+def test_reducing_brings_volatility_to_its_target() -> None:
+    np.testing.assert_allclose(reduce_only(np.array([0.1, 0.1]), LIMITS, 2.0), [0.05, 0.05])
+
+
+def test_a_capped_short_does_not_let_a_reduced_long_raise_the_net() -> None:
+    limits = Limits(box=0.25, gross=0.5, net=0.1, turnover=1.0, vol_target_annual=1.0, trade=np.array([1.0, 0.0]))
+    w0 = np.array([0.4, -0.4])
+    reduced = reduce_only(w0, limits, 0.0)
+    assert abs(reduced.sum()) <= limits.net
+    np.testing.assert_array_equal(reduced, w0)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_reducing_raises_no_breach_and_flips_no_position(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    w0: NDArray[np.float64] = generator.normal(size=4) * 0.5
+    limits = Limits(0.25, 0.8, 0.3, 1.0, 0.1, trade=generator.choice([0.0, 0.05, 1.0], 4))
+    w = reduce_only(w0, limits, float(generator.uniform(0, 0.5)))
+    assert (w * w0 >= 0.0).all()
+    assert (np.abs(w) <= np.abs(w0) + 1e-15).all()
+    assert abs(w.sum()) <= max(abs(w0.sum()), limits.net) + 1e-12
+    assert (np.abs(w - w0) <= limits.trade + 1e-12).all()
+
+
+def test_two_names_over_their_box_are_both_brought_back() -> None:
+    """Their breaches are equal, so no single step lowers the worst of them."""
+    current = [2_600, 2_600]
+    limits = Limits(box=0.25, gross=1.0, net=0.6, turnover=0.6, vol_target_annual=1.0)
+    args = (NAV, np.full(2, 100.0), np.full(2, 300, dtype=np.int64), np.array(current, dtype=np.int64), limits)
+    assert to_lots(np.array([0.25, 0.25]), *args).tolist() == [2_300, 2_300]
+
+
+def test_five_hundred_names_are_rounded_before_the_next_bar() -> None:
+    generator = np.random.default_rng(8)
+    price, zero = generator.uniform(5, 900, 500), np.zeros(500, dtype=np.int64)
+    weights = generator.normal(size=500)
+    weights -= weights.mean()
+    weights *= 1.0 / np.abs(weights).sum()
+    limits = Limits(box=0.05, gross=1.0, net=0.001, turnover=1.0, vol_target_annual=1.0)
+    got = to_lots(weights, NAV, price, np.full(500, 10, dtype=np.int64), zero, limits) * price / NAV
+    assert violation(got, np.zeros(500), limits) <= 1e-9
+    assert np.abs(got).sum() > 0.2
