@@ -1,0 +1,1 @@
+"""Who the desk talks to: Interactive Brokers, the simulated gateway, Kafka, market sources."""

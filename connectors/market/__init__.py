@@ -1,0 +1,1 @@
+"""Sources of market records: recorded files and a seeded synthetic book."""
