@@ -1,0 +1,214 @@
+"""All agents of the desk, in the order a quote meets them: the newcomer's map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from agents import (
+    account,
+    admission,
+    covariance,
+    execution,
+    killswitch,
+    normalise,
+    ofi,
+    positions,
+    regime,
+    risk,
+    signals,
+)
+from agents.gates import gate
+from agents.gates.stages import STAGES
+from agents.parameters import Desk
+from agents.spec import AgentSpec, by_desk
+from contracts import topics as t
+
+GROUPS: Final = {
+    "ingest": "raw market records to checked market events",
+    "signals": "order-flow imbalance and signals, by instrument",
+    "portfolio": "regime, covariance and portfolio of the whole desk",
+    "execution": "admission, orders and account: the only owner of the broker connection",
+    "risk": "positions, risk and the kill switch",
+    "gates": "the eight stage gates",
+    "web": "the page that shows the tables",
+}
+"""One group is one app id, one worker process, one Kubernetes workload."""
+
+
+def catalogue(group: str, desk: Desk, configuration_hash: str) -> list[AgentSpec]:
+    """The agents of one group ("all" for every group). Making the portfolio step compiles the optimiser."""
+    makers: dict[str, Callable[[], list[AgentSpec]]] = {
+        "ingest": _ingest,
+        "signals": lambda: _signals(desk),
+        "portfolio": lambda: _portfolio(desk),
+        "execution": lambda: _execution(desk, configuration_hash),
+        "risk": lambda: _risk(desk),
+        "gates": _gates,
+        "web": list,
+    }
+    wanted = makers if group == "all" else {group: makers[group]}
+    return [spec for maker in wanted.values() for spec in maker()]
+
+
+def _ingest() -> list[AgentSpec]:
+    return [
+        AgentSpec(
+            "normalise",
+            "ingest",
+            "raw records to ticks and lots, or to a dead letter",
+            (t.MARKET_RAW,),
+            normalise.step,
+            normalise.key,
+            normalise.SEQUENCES,
+            forward=t.MARKET_EVENTS,
+            dead_letters=t.DLQ_MARKET_EVENTS,
+        )
+    ]
+
+
+def _signals(desk: Desk) -> list[AgentSpec]:
+    return [
+        AgentSpec(
+            "ofi",
+            "signals",
+            "order-flow imbalance per instrument and bucket",
+            (t.MARKET_EVENTS,),
+            ofi.make(desk.market.bucket_ns),
+            ofi.key,
+            ofi.OFI,
+            forward=t.OFI_EVENTS,
+            dead_letters=t.DLQ_MARKET_EVENTS,
+        ),
+        AgentSpec(
+            "signals",
+            "signals",
+            "z-score, information coefficient and forecast per instrument",
+            (t.OFI_EVENTS,),
+            signals.make(desk.signals),
+            signals.key,
+            signals.SIGNALS,
+            forward=t.SIGNAL_EVENTS,
+            dead_letters=t.DLQ_MARKET_EVENTS,
+        ),
+    ]
+
+
+def _portfolio(desk: Desk) -> list[AgentSpec]:
+    # cvxpy takes longer to import than all the rest together, and only this group needs it.
+    from agents import portfolio
+
+    market = desk.market
+    return [
+        AgentSpec(
+            "covariance",
+            "portfolio",
+            "cross-sections by watermark, EWMA + Ledoit-Wolf covariance",
+            (t.SIGNAL_EVENTS,),
+            covariance.make(market.universe, market.bucket_ns, desk.portfolio),
+            by_desk,
+            covariance.COVARIANCE,
+        ),
+        AgentSpec(
+            "regime",
+            "portfolio",
+            "calm, normal or storm",
+            (t.COVARIANCE_EVENTS,),
+            regime.make(market.bars_per_year),
+            by_desk,
+            regime.REGIME,
+        ),
+        AgentSpec(
+            "portfolio",
+            "portfolio",
+            "targets by convex optimisation, and the intents that lead there",
+            (t.CROSS_SECTIONS, t.POSITIONS, t.ACCOUNT_VALUES),
+            portfolio.make(market, desk.portfolio, desk.limits.order_notional_usd_max),
+            by_desk,
+            portfolio.TARGETS,
+        ),
+    ]
+
+
+def _execution(desk: Desk, configuration_hash: str) -> list[AgentSpec]:
+    return [
+        AgentSpec(
+            "admission",
+            "execution",
+            "may this intent become an order? closed by default",
+            (t.ORDER_INTENTS, t.EXEC_REPORTS, t.SIGNAL_EVENTS, t.RISK_EVENTS, t.CONTROL, t.GATE_VERDICTS),
+            admission.make(desk.limits, desk.market.universe, configuration_hash),
+            admission.key,
+            admission.ADMISSION,
+            dead_letters=t.DLQ_ORDER_INTENTS,
+        ),
+        AgentSpec(
+            "execution",
+            "execution",
+            "the life of each order, from the claim to the last commission",
+            (t.ORDER_COMMANDS, t.BROKER_EVENTS),
+            execution.step,
+            execution.key,
+            execution.ORDERS,
+            forward=t.EXEC_REPORTS,
+            dead_letters=t.DLQ_EXECUTION_REPORTS,
+        ),
+        AgentSpec(
+            "account",
+            "execution",
+            "the broker's account beside the fold of its executions",
+            (t.BROKER_EVENTS,),
+            account.step,
+            account.key,
+            account.ACCOUNT,
+            dead_letters=t.DLQ_EXECUTION_REPORTS,
+        ),
+    ]
+
+
+def _risk(desk: Desk) -> list[AgentSpec]:
+    return [
+        AgentSpec(
+            "positions",
+            "risk",
+            "positions and exact cash flows from execution reports",
+            (t.EXEC_REPORTS,),
+            positions.step,
+            positions.key,
+            positions.POSITION_ROWS,
+            dead_letters=t.DLQ_EXECUTION_REPORTS,
+        ),
+        AgentSpec(
+            "risk",
+            "risk",
+            "PnL, exposure, drawdown and PSR once per bucket",
+            (t.POSITIONS, t.SIGNAL_EVENTS, t.ACCOUNT_VALUES),
+            risk.make(desk.market.bucket_ns),
+            by_desk,
+            risk.RISK,
+        ),
+        AgentSpec(
+            "killswitch",
+            "risk",
+            "trips on risk or on a command; only a named operator resets it",
+            (t.RISK_EVENTS, t.CONTROL),
+            killswitch.make(desk.kill),
+            killswitch.key,
+            killswitch.SWITCH,
+        ),
+    ]
+
+
+def _gates() -> list[AgentSpec]:
+    return [
+        AgentSpec(
+            f"gate{stage.number}",
+            "gates",
+            f"stage {stage.number}: {stage.title}",
+            (t.GATE_EVIDENCE,),
+            gate.make(stage),
+            gate.key_of(stage),
+            gate.GATES,
+        )
+        for stage in STAGES
+    ]

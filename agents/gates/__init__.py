@@ -1,0 +1,1 @@
+"""The eight stage gates: evidence in, verdicts out."""

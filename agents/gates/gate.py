@@ -1,0 +1,75 @@
+"""A stage gate: folds the evidence of its stage and says PASS, HOLD or FAIL, with reasons and an expiry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.gates.stages import Stage
+from agents.spec import Out, Record, Step
+from contracts.controls import GateEvidence, GateVerdict, Verdict
+from contracts.topics import GATE_VERDICTS
+from tables.rows import TableSpec
+
+
+@dataclass(slots=True)
+class GateRow:
+    """The newest evidence of a stage and the verdict last published."""
+
+    evidence: dict[str, GateEvidence] = field(default_factory=dict)
+    verdict: Verdict = Verdict.HOLD
+    reasons: tuple[str, ...] = ()
+    expires_ts_event_ns: int = 0
+
+
+GATES = TableSpec("gates", GateRow, "evidence and verdict of each stage gate, by stage")
+
+
+def key_of(stage: Stage) -> Callable[[Any], str | None]:
+    """Key function of one stage: evidence of other stages is not its business."""
+    return lambda message: str(stage.number) if message.stage == stage.number else None
+
+
+def make(stage: Stage) -> Step:
+    """The step of one stage."""
+
+    def step(row: GateRow | None, record: Record) -> tuple[GateRow, Sequence[Out]]:
+        row = row or GateRow()
+        message = record.message
+        row.evidence[message.name] = message
+        verdict, reasons = judge(stage, row)
+        expires = message.ts_event_ns + stage.holds_ns
+        # A verdict is renewed when it changes, and when half of its time is over.
+        if (
+            verdict is row.verdict
+            and reasons == row.reasons
+            and expires < row.expires_ts_event_ns + stage.holds_ns // 2
+        ):
+            return row, ()
+        row.verdict, row.reasons, row.expires_ts_event_ns = verdict, reasons, expires
+        published = GateVerdict(
+            stage=stage.number,
+            verdict=verdict,
+            reasons=reasons,
+            ts_event_ns=message.ts_event_ns,
+            expires_ts_event_ns=expires,
+        )
+        return row, [Out(GATE_VERDICTS, str(stage.number), published)]
+
+    return step
+
+
+def judge(stage: Stage, row: GateRow) -> tuple[Verdict, tuple[str, ...]]:
+    """FAIL when a number is over its limit, HOLD when one is missing, else PASS."""
+    failed, missing = [], []
+    for criterion in stage.criteria:
+        evidence = row.evidence.get(criterion.name)
+        if evidence is None:
+            missing.append(f"{criterion.name} missing")
+        elif not criterion.value_min <= evidence.value <= criterion.value_max:
+            bounds = f"{criterion.value_min:g}..{criterion.value_max:g}"
+            failed.append(f"{criterion.name}={evidence.value:.6g} outside {bounds}")
+    if failed:
+        return Verdict.FAIL, tuple(failed)
+    return (Verdict.HOLD, tuple(missing)) if missing else (Verdict.PASS, ())

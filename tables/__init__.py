@@ -1,0 +1,1 @@
+"""What survives a restart: the rows of the tables and their codecs."""
