@@ -1,0 +1,169 @@
+"""`make demo`: the whole desk on this machine, for a person to watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from app.processes import Child, ChildDiedError
+from app.stack import Stack
+from app.summary import reconcile, render
+from app.watcher import Watcher, until
+from connectors.gateway import ledger
+from connectors.kafka.jars import JarsUnavailableError
+from connectors.market.source import SourceError, SourceInfo, describe
+
+QUIET_S = 15.0
+"""Longest wait for the last fills and commissions after the feed has stopped."""
+
+WARM_UP_BUCKETS = 10
+"""Buckets of history that the feed sends at once, so that signals are warm when the market goes on at its speed."""
+
+BUCKET_MS = {"synthetic": 1_000, "lobster": 10_000, "binance": 1_000}
+"""OFI is usually measured over 10 s; the short and the synthetic sources use 1 s so that there is something to see."""
+
+TRADING_SECONDS_A_YEAR = 252 * 23_400
+
+
+def main(source: str, speed: float, seed: int, duration: float) -> int:
+    """Run the demo; its exit status is 0 only if orders were filled and the books are equal."""
+    try:
+        info = describe(source)
+        if not 0 < speed <= 10_000:
+            raise SourceError(f"SPEED={speed:g} makes no sense; take a number from 0.1 to 10000")
+        return asyncio.run(_demo(source, info, speed, seed, duration))
+    except (SourceError, JarsUnavailableError, ChildDiedError) as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return _fail(f"the disk is full ({error.filename or tempfile.gettempdir()}); free 1 GB and run it again")
+        return _fail(f"{error.strerror or error}: {error.filename or ''}; check the folder and run it again")
+
+
+def _fail(sentence: str) -> int:
+    sys.stderr.write(f"flowgate: {sentence}\n")
+    return 2
+
+
+def tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def _demo(source: str, info: SourceInfo, speed: float, seed: int, duration: float) -> int:
+    folder = Path(tempfile.mkdtemp(prefix="flowgate-demo-"))
+    stack = Stack(folder, tell, desk_settings(info))
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    tell(f"seed {seed}, source {source}, {', '.join(info.instruments)}, speed {speed:g}; logs in {folder}/logs")
+    kept = True
+    try:
+        start = asyncio.create_task(stack.start())
+        stop = asyncio.create_task(stopping.wait())
+        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not start.done():
+            start.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await start
+            return 130
+        start.result()
+        status = await _trade(stack, source, speed, seed, duration, stopping)
+        kept = status != 0
+        return status
+    finally:
+        tell("stopping")
+        stack.stop()
+        if kept:
+            tell(f"logs and ledger are kept in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        tell("stopped, nothing is left running")
+
+
+def desk_settings(info: SourceInfo) -> dict[str, str]:
+    """Settings of the desk for one source, as environment variables."""
+    bucket_ms = BUCKET_MS[info.kind]
+    names = ",".join(f'"{name}"' for name in sorted(info.instruments))
+    return {
+        "FLOWGATE_DESK__MARKET__UNIVERSE": f"[{names}]",
+        "FLOWGATE_DESK__MARKET__BUCKET_MS": str(bucket_ms),
+        "FLOWGATE_DESK__MARKET__BARS_PER_YEAR": str(TRADING_SECONDS_A_YEAR * 1_000 / bucket_ms),
+    }
+
+
+async def _trade(stack: Stack, source: str, speed: float, seed: int, duration: float, stopping: asyncio.Event) -> int:
+    watcher = Watcher(stack.bootstrap)
+    await watcher.start()
+    follow = asyncio.create_task(watcher.follow())
+    try:
+        if not await until(lambda: watcher.seen.session == "READY", 30.0):
+            raise ChildDiedError(f"the session to the gateway is {watcher.seen.session}; see worker-execution.log")
+        warm_up_s = WARM_UP_BUCKETS * int(stack.desk["FLOWGATE_DESK__MARKET__BUCKET_MS"]) / 1_000
+        feed = stack.start_feed(source, seed, speed, warm_up_s)
+        tell(f"trading; page {stack.page}" if stack.page else "trading")
+        began = time.monotonic()
+        await _watch(stack, watcher, feed, began, duration, stopping)
+        seconds = time.monotonic() - began
+        return await _finish(stack, watcher, feed, seconds)
+    finally:
+        follow.cancel()
+        await watcher.stop()
+
+
+async def _watch(
+    stack: Stack, watcher: Watcher, feed: Child, began: float, duration: float, stopping: asyncio.Event
+) -> None:
+    """One status line a second until the time is over, the source ends, or Ctrl-C."""
+    before = lines = 0
+    while not stopping.is_set() and not (duration and time.monotonic() - began >= duration):
+        if feed.process.poll() == 0:
+            tell("the source has ended")
+            return
+        if feed.process.poll() == 2:
+            raise SourceError(feed.last_lines(1).removeprefix("flowgate: "))
+        stack.children.check()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), max(0.0, began + lines + 1 - time.monotonic()))
+        lines += 1
+        events = await watcher.market_events()
+        seen = watcher.seen
+        pnl = f"{seen.risk.pnl_usd:+,.2f}" if seen.risk else "-"
+        tell(
+            f"{time.monotonic() - began:5.0f} s  {events:>9,} events ({events - before:,}/s)  intents {seen.intents}"
+            f"  denied {seen.denied.total()}  orders {seen.sent}  fills {seen.fills}  PnL {pnl} USD"
+            f"  session {seen.session}  switch {seen.switch}"
+        )
+        before = events
+
+
+async def _finish(stack: Stack, watcher: Watcher, feed: Child, seconds: float) -> int:
+    """Stop the market, wait for the last fills and commissions, then compare the books."""
+    stack.children.stop(feed)
+    stack.children.forget(feed)
+    events = await watcher.market_events()
+    seen = watcher.seen
+
+    def quiet() -> bool:
+        view = ledger.read(stack.ledger)
+        return not seen.open_orders and not reconcile(seen, view)
+
+    await until(quiet, QUIET_S)
+    view = ledger.read(stack.ledger)
+    differences = reconcile(seen, view)
+    tell("")
+    tell(render(seen, view, differences, events, seconds))
+    if differences:
+        return 1
+    if not seen.filled_orders:
+        tell("no order was filled")
+        return 1
+    return 0

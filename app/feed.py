@@ -1,0 +1,108 @@
+"""The market feed: reads a source at a given speed and sends its records, stamped with the time, to `market_raw`.
+
+The broker's log is the feed's memory: after a restart the records of each instrument that are already in the topic are
+passed over, by their sequence number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from connectors.market.source import SourceError, open_source
+from contracts.market import RAW_RECORD, Heartbeat, RawBook, RawHalt, RawTrade
+from contracts.topics import BROADCAST, MARKET_PARTITIONS, MARKET_RAW, market_partition
+
+CATCH_UP_S = 0.001
+"""Records due within a millisecond go out together: a sleep is no finer than that."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Event time per wall time, and how many seconds of event time go out at once at the start."""
+
+    speed: float
+    warm_up_s: float = 0.0
+
+
+async def run(bootstrap: str, spec: str, seed: int, pace: Pace) -> int:
+    """Feed until the source ends; returns the number of records sent."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, enable_idempotence=True, linger_ms=2, compression_type="lz4"
+    )
+    await producer.start()
+    try:
+        sent = await _send(producer, open_source(spec, seed=seed), await _already_sent(bootstrap), pace)
+        await producer.flush()
+        return sent
+    finally:
+        await producer.stop()
+
+
+async def _send(
+    producer: AIOKafkaProducer,
+    records: Iterable[RawBook | RawTrade | RawHalt | Heartbeat],
+    already: dict[str, int],
+    pace: Pace,
+) -> int:
+    sent = 0
+    start_event_ns = start_ns = 0
+    for record in records:
+        if not isinstance(record, Heartbeat) and record.seq <= already.get(record.instrument, -1):
+            continue
+        if start_ns == 0:
+            start_event_ns, start_ns = record.ts_event_ns, time.monotonic_ns()
+        event_s = (record.ts_event_ns - start_event_ns) / 1e9
+        due_s = max(0.0, event_s - pace.warm_up_s) / pace.speed - (time.monotonic_ns() - start_ns) / 1e9
+        if due_s > CATCH_UP_S:
+            await asyncio.sleep(due_s)
+        elif sent % 100 == 0:
+            await asyncio.sleep(0)
+        stamped = record.model_copy(update={"ts_ingest_ns": time.time_ns()})
+        if isinstance(record, Heartbeat):
+            key, partition = BROADCAST, record.partition
+        else:
+            key, partition = record.instrument, market_partition(record.instrument)
+        await producer.send(
+            MARKET_RAW.name, key=key.encode(), value=stamped.model_dump_json().encode(), partition=partition
+        )
+        sent += 1
+    return sent
+
+
+async def _already_sent(bootstrap: str) -> dict[str, int]:
+    """Last sequence number in the topic of each instrument, from the last records of each partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(MARKET_RAW.name, p) for p in range(MARKET_PARTITIONS)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        last: dict[str, int] = {}
+        for partition, end in ends.items():
+            consumer.seek(partition, max(0, end - 10_000))
+            while await consumer.position(partition) < end:
+                batch = await consumer.getmany(partition, timeout_ms=1000)
+                for raw in batch.get(partition, []):
+                    record = RAW_RECORD.validate_json(raw.value)
+                    if not isinstance(record, Heartbeat):
+                        last[record.instrument] = max(last.get(record.instrument, -1), record.seq)
+        return last
+    finally:
+        await consumer.stop()
+
+
+def main(bootstrap: str, spec: str, seed: int, pace: Pace) -> int:
+    """Run the feed as a process; a source that is wrong ends it with one sentence."""
+    try:
+        sent = asyncio.run(run(bootstrap, spec, seed, pace))
+    except SourceError as error:
+        sys.stderr.write(f"flowgate: {error}\n")
+        return 2
+    sys.stdout.write(f"feed ended after {sent} records\n")
+    return 0

@@ -1,0 +1,125 @@
+"""Settings: environment over secret files over the profile. Frozen, closed, and limits have no default in code.
+
+A variable is `FLOWGATE_` and the path of the setting with two underscores: `FLOWGATE_DESK__LIMITS__ORDER_LOTS_MAX=100`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from agents.catalogue import GROUPS
+from agents.parameters import Desk
+
+PROFILES: Final = Path(__file__).parent / "profiles"
+SECRETS: Final = Path("/run/secrets/flowgate")
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the message says which and what to do."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Kafka(Section):
+    """Where Kafka is. `replication` of the topics the desk creates."""
+
+    bootstrap: str
+    replication: int = Field(gt=0)
+    user: str = ""
+    password: SecretStr = SecretStr("")
+
+
+class Gateway(Section):
+    """Where the IB Gateway is, and the one client id that may trade."""
+
+    host: str
+    port: int = Field(ge=0, lt=65_536)
+    client_id: int = Field(gt=0)
+
+
+class Web(Section):
+    """Where the page listens; port 0 takes a free one."""
+
+    host: str
+    port: int = Field(ge=0, lt=65_536)
+
+
+class Settings(BaseSettings):
+    """All settings of a process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLOWGATE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    profile: Literal["dev", "paper", "prod"]
+    prefix: str
+    instance: str
+    data: Path
+    kafka: Kafka
+    gateway: Gateway
+    web: Web
+    desk: Desk
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        profile = YamlConfigSettingsSource(settings_cls, PROFILES / f"{profile_name()}.yaml")
+        return env_settings, file_secret_settings, profile
+
+    @property
+    def configuration_hash(self) -> str:
+        """SHA-256 of everything that decides trades."""
+        text = json.dumps(self.desk.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def profile_name() -> str:
+    """The profile in force: `FLOWGATE_PROFILE`, dev when unset."""
+    name = os.environ.get("FLOWGATE_PROFILE", "dev")
+    if not (PROFILES / f"{name}.yaml").exists():
+        names = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
+        raise SettingsError(f"FLOWGATE_PROFILE={name} is no profile; choose one of {names}")
+    return name
+
+
+def load() -> Settings:
+    """Settings of this process; SettingsError with one sentence per wrong one."""
+    try:
+        return Settings(_secrets_dir=str(SECRETS) if SECRETS.exists() else None)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(detail) for detail in error.errors())) from error
+
+
+def agent_group(settings: Settings) -> str:
+    """The group this process runs: `AGENT_GROUP`; all of them when unset, in the dev profile only."""
+    group = os.environ.get("AGENT_GROUP", "")
+    if group in GROUPS or (group in ("", "all") and settings.profile == "dev"):
+        return group or "all"
+    names = ", ".join(GROUPS)
+    if not group:
+        raise SettingsError(f"AGENT_GROUP is not set; set it to one of {names}")
+    raise SettingsError(f"AGENT_GROUP={group} is no agent group; set it to one of {names}")
+
+
+def _sentence(detail: Any) -> str:
+    path = "__".join(str(part) for part in detail["loc"]).upper()
+    return f"setting FLOWGATE_{path}: {detail['msg']}"

@@ -1,0 +1,122 @@
+"""The page of the desk: reads the tables' changelogs, shows them, and lets an operator stop trading."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from typing import Any, Final
+
+from aiohttp import web
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from agents.catalogue import GROUPS
+from agents.gates.stages import STAGES
+from app.settings import Settings, agent_group
+from app.web.reader import Reader
+from app.web.site import Site, is_local
+from app.web.view import View
+from contracts.controls import KillCommand, ResetCommand
+from contracts.instruments import INSTRUMENTS
+from contracts.topics import CONTROL
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_S: Final = 1.0
+"""Longest wait for open streams at the end; each ends by itself within a tick."""
+
+
+async def serve(settings: Settings) -> None:
+    """Show the desk until cancelled; logs `page http://HOST:PORT/` when it listens."""
+    # Under "all" one worker runs every group, and its tables carry that name.
+    groups = ["all"] if agent_group(settings) == "all" else list(GROUPS)
+    view = View(settings.prefix, groups)
+    sender = Sender(settings.kafka.bootstrap)
+    site = Site(view, facts(settings), sender.send, is_local(settings.web.host))
+    runner = web.AppRunner(site.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        listener = listen(settings.web.host, settings.web.port)
+        await web.SockSite(runner, listener).start()
+        log.info("page %s", url(listener))
+        await Reader(settings.kafka.bootstrap, view).run()
+    finally:
+        await runner.cleanup()
+        await sender.stop()
+
+
+class Sender:
+    """Puts commands on the `control` topic. It connects with the first one, so a page without Kafka still shows."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._producer: AIOKafkaProducer | None = None
+        self._lock = asyncio.Lock()
+
+    async def send(self, command: KillCommand | ResetCommand) -> int:
+        """Offset of the command in the topic; OSError when Kafka does not answer."""
+        try:
+            async with self._lock:
+                if self._producer is None:
+                    self._producer = await self._connect()
+            value = command.model_dump_json().encode()
+            sent = await self._producer.send_and_wait(CONTROL.name, key=b"desk", value=value, partition=0)
+        except KafkaError as error:
+            raise OSError(str(error)) from error
+        return int(sent.offset)
+
+    async def _connect(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
+
+    async def stop(self) -> None:
+        if self._producer is not None:
+            await self._producer.stop()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; on a free port when the one wanted is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return socket.create_server((host, 0), family=family)
+
+
+def url(listener: socket.socket) -> str:
+    """Address of the page on a socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def facts(settings: Settings) -> dict[str, Any]:
+    """What the page must know of the desk and no topic says."""
+    desk = settings.desk
+    return {
+        "profile": settings.profile,
+        "bucket_ms": desk.market.bucket_ms,
+        "bars_per_year": desk.market.bars_per_year,
+        "universe": sorted(desk.market.universe),
+        "instruments": {
+            name: {"tick": str(spec.tick_size), "lot": str(spec.lot_size), "name": spec.long_name}
+            for name, spec in INSTRUMENTS.items()
+        },
+        "stages": [
+            {
+                "number": stage.number,
+                "title": stage.title,
+                "required": stage.number in (desk.limits.gates_required or ()),
+                "criteria": [criterion.name for criterion in stage.criteria],
+            }
+            for stage in STAGES
+        ],
+    }
