@@ -1,4 +1,7 @@
-"""Market events to order-flow imbalance, one event per instrument and bucket of event time."""
+"""Market events to order-flow imbalance, one event per instrument and bucket of event time.
+
+Buckets are (t - b, t], as the sources' heartbeats are: the one of t follows every record up to and including t.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents.spec import Out, Record, Step
-from contracts.market import DepthUpdate, Halt, Heartbeat, Quote, Source, Trade
+from agents.spec import UNCHANGED, Out, Record, Step
+from contracts.market import DepthUpdate, Halt, Heartbeat, Market, Quote, Source, Trade
 from contracts.signals import OfiEvent
 from contracts.topics import BROADCAST, OFI_EVENTS
-from quant.ofi import level1
+from quant.ofi import NO_ASK, NO_BID, level1
 from tables.rows import TableSpec
 
 SILENT_BUCKETS_MAX = 1_000
@@ -19,7 +22,10 @@ SILENT_BUCKETS_MAX = 1_000
 
 @dataclass(slots=True)
 class OfiState:
-    """The last quote (ticks, lots) and the sums of the open bucket; `bucket` is its number since the epoch."""
+    """The last quote (ticks, lots) and the sums of the open bucket, which ends at `bucket` times its length.
+
+    A `mid_open` of 0 says that a halt came before any quote: there is nothing to publish yet.
+    """
 
     source: Source
     instrument: str
@@ -49,9 +55,10 @@ def make(bucket_ns: int) -> Step:
 
     def step(state: OfiState | None, record: Record) -> tuple[OfiState | None, Sequence[Out]]:
         message = record.message
-        bucket = message.ts_event_ns // bucket_ns
+        bucket = bucket_of(message, bucket_ns)
         outputs: list[Out] = []
-        if state is not None and bucket > state.bucket:
+        opened = state.bucket if state is not None else bucket
+        if state is not None and bucket > opened:
             state, outputs = close(state, bucket, bucket_ns, message.ts_ingest_ns)
         if isinstance(message, Quote):
             bid, bid_lots, ask, ask_lots = message.bid_ticks, message.bid_lots, message.ask_ticks, message.ask_lots
@@ -59,22 +66,36 @@ def make(bucket_ns: int) -> Step:
         if isinstance(message, DepthUpdate):
             (bid, bid_lots), (ask, ask_lots) = message.bids[0], message.asks[0]
             return quote(state, message, bucket, bid, bid_lots, ask, ask_lots), outputs
-        if state is not None and isinstance(message, Trade):
+        if isinstance(message, Heartbeat) and bucket <= opened:
+            return state, UNCHANGED
+        if isinstance(message, Halt):
+            state = state or OfiState(message.source, message.instrument, bucket, NO_BID, 0, NO_ASK, 0, mid_open=0)
+            state.halted = message.halted
+        elif state is not None and isinstance(message, Trade) and message.source == state.source:
             state.trade += message.size_lots if message.side == "BUY" else -message.size_lots
             state.events += 1
-        elif state is not None and isinstance(message, Halt):
-            state.halted = message.halted
         return state, outputs
 
     return step
 
 
+def bucket_of(message: Market | Heartbeat, bucket_ns: int) -> int:
+    """The bucket an event falls in; for a heartbeat the one that is open after it."""
+    if isinstance(message, Heartbeat):
+        return message.ts_event_ns // bucket_ns + 1
+    return -(-message.ts_event_ns // bucket_ns)
+
+
 def quote(
     state: OfiState | None, message: Quote | DepthUpdate, bucket: int, bid: int, bid_lots: int, ask: int, ask_lots: int
 ) -> OfiState:
-    """The state after a quote. A quote of another source starts anew: their imbalances are different variables."""
-    if state is None or state.source != message.source:
-        return OfiState(message.source, message.instrument, bucket, bid, bid_lots, ask, ask_lots, bid + ask)
+    """The state after a quote. One of another source starts anew, as their imbalances are different variables.
+
+    A halt stays: only a message that trading resumes ends it.
+    """
+    if state is None or state.source != message.source or state.mid_open == 0:
+        halted = state is not None and state.halted
+        return OfiState(message.source, message.instrument, bucket, bid, bid_lots, ask, ask_lots, bid + ask, halted)
     state.ofi += level1(state.bid, state.bid_lots, state.ask, state.ask_lots, bid, bid_lots, ask, ask_lots)
     if (bid, bid_lots, ask, ask_lots) != (state.bid, state.bid_lots, state.ask, state.ask_lots):
         state.depth_sum += bid_lots + ask_lots
@@ -88,13 +109,15 @@ def close(state: OfiState, bucket: int, bucket_ns: int, ts_ingest_ns: int) -> tu
     """Events of the open bucket and of the silent ones up to `bucket`, and the state in `bucket`."""
     if bucket - state.bucket > SILENT_BUCKETS_MAX:
         return None, []
+    if state.mid_open == 0:
+        return replace(state, bucket=bucket), []
     outputs = []
     while state.bucket < bucket:
         depth = state.depth_sum / state.changes / 2 if state.changes else (state.bid_lots + state.ask_lots) / 2
         event = OfiEvent(
             source=state.source,
             instrument=state.instrument,
-            ts_event_ns=(state.bucket + 1) * bucket_ns,
+            ts_event_ns=state.bucket * bucket_ns,
             ts_ingest_ns=ts_ingest_ns,
             bucket_ns=bucket_ns,
             ofi_lots=state.ofi,

@@ -8,9 +8,9 @@ from math import log, sqrt
 from typing import Any
 
 from agents import parameters
-from agents.spec import Out, Record, Step
+from agents.spec import UNCHANGED, Out, Record, Step
 from contracts.controls import GateEvidence
-from contracts.market import Heartbeat
+from contracts.market import Heartbeat, Source
 from contracts.signals import OfiEvent, SignalEvent
 from contracts.topics import BROADCAST, GATE_EVIDENCE, SIGNAL_EVENTS
 from quant import ic, zscore
@@ -21,6 +21,7 @@ from tables.rows import TableSpec
 class SignalState:
     """Memories of OFI over depth and of returns, of the information coefficient and of the fit, and the last signal."""
 
+    source: Source
     flow: zscore.EwZ
     returns: zscore.EwZ
     learned: ic.IcState
@@ -46,7 +47,7 @@ def make(parameters: parameters.Signals) -> Step:
     def step(state: SignalState | None, record: Record) -> tuple[SignalState | None, Sequence[Out]]:
         event = record.message
         if isinstance(event, Heartbeat):
-            return state, ()
+            return state, UNCHANGED
         state, signal = forecast(state, event, parameters)
         outputs = [Out(SIGNAL_EVENTS, event.instrument, signal)]
         if state.fit.n and state.fit.n % EVIDENCE_EVERY_BUCKETS == 0:
@@ -59,10 +60,10 @@ def make(parameters: parameters.Signals) -> Step:
 def forecast(
     state: SignalState | None, event: OfiEvent, parameters: parameters.Signals
 ) -> tuple[SignalState, SignalEvent]:
-    """The state after one bucket and what it says of the next."""
-    if state is None:
+    """The state after one bucket and what it says of the next. Another source starts anew: its flow is not the same."""
+    if state is None or state.source != event.source:
         memory = zscore.init(parameters.half_life_buckets)
-        state = SignalState(memory, memory, ic.IcState(), ic.IcState(), None, 0.0)
+        state = SignalState(event.source, memory, memory, ic.IcState(), ic.IcState(), None, 0.0)
     ret = log(event.mid_close_half_ticks / event.mid_open_half_ticks)
     learned = state.learned
     if state.z is not None and state.sigma > 0.0:
@@ -86,7 +87,7 @@ def forecast(
         ask_ticks=event.ask_ticks,
         halted=event.halted,
     )
-    return SignalState(flow, returns, learned, fit, z, sigma), signal
+    return SignalState(event.source, flow, returns, learned, fit, z, sigma), signal
 
 
 def _evidence(state: SignalState, event: OfiEvent) -> GateEvidence:

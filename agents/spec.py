@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from contracts.base import Message
 from contracts.orders import Input
@@ -34,6 +34,13 @@ class Out(NamedTuple):
     key: str
     message: Message
 
+
+class _Unchanged(tuple[()]):
+    """A tuple of its own, so that a step can say it by identity."""
+
+
+UNCHANGED: Final = _Unchanged()
+"""Outputs of a step for which a message was no news: no outputs, and the row stays as it was, so it is not written."""
 
 Step = Callable[[Any, Record], tuple[Any, Sequence[Any]]]
 """`step(state, record) -> (state, outputs)`; state is None for a new row, outputs are `Out` or effects."""

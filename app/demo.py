@@ -105,13 +105,13 @@ async def _trade(stack: Stack, source: str, speed: float, seed: int, duration: f
     await watcher.start()
     follow = asyncio.create_task(watcher.follow())
     try:
-        if not await until(lambda: watcher.seen.session == "READY", 30.0):
+        if not await until(lambda: follow.done() or watcher.seen.session == "READY", 30.0):
             raise ChildDiedError(f"the session to the gateway is {watcher.seen.session}; see worker-execution.log")
         warm_up_s = WARM_UP_BUCKETS * int(stack.desk["FLOWGATE_DESK__MARKET__BUCKET_MS"]) / 1_000
         feed = stack.start_feed(source, seed, speed, warm_up_s)
         tell(f"trading; page {stack.page}" if stack.page else "trading")
         began = time.monotonic()
-        await _watch(stack, watcher, feed, began, duration, stopping)
+        await _watch(stack, watcher, follow, feed, began, duration, stopping)
         seconds = time.monotonic() - began
         return await _finish(stack, watcher, feed, seconds)
     finally:
@@ -120,7 +120,13 @@ async def _trade(stack: Stack, source: str, speed: float, seed: int, duration: f
 
 
 async def _watch(
-    stack: Stack, watcher: Watcher, feed: Child, began: float, duration: float, stopping: asyncio.Event
+    stack: Stack,
+    watcher: Watcher,
+    follow: asyncio.Task[None],
+    feed: Child,
+    began: float,
+    duration: float,
+    stopping: asyncio.Event,
 ) -> None:
     """One status line a second until the time is over, the source ends, or Ctrl-C."""
     before = lines = 0
@@ -131,6 +137,8 @@ async def _watch(
         if feed.process.poll() == 2:
             raise SourceError(feed.last_lines(1).removeprefix("flowgate: "))
         stack.children.check()
+        if follow.done():
+            follow.result()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), max(0.0, began + lines + 1 - time.monotonic()))
         lines += 1

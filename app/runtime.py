@@ -18,11 +18,12 @@ import asyncio
 import base64
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from agents.spec import AgentSpec, Out, Record
+from agents.spec import UNCHANGED, AgentSpec, Out, Record
 from contracts.controls import DeadLetter, DeadLetterReason
 from contracts.topics import BROADCAST, TOPICS, Topic
 from tables.rows import Position, Row, RowCodec, TableSpec
@@ -59,19 +60,34 @@ class TableRows:
             rows = self._partitions[partition] = {key: row for key, row in decoded if row.partition == partition}
         return rows
 
-    async def write(self, app: Any, partition: int, keys: Iterable[str]) -> None:
+    def encoded(self, changed: Iterable[tuple[int, str]]) -> list[tuple[int, bytes, bytes]]:
+        """(partition, key, value) of the rows to write, in a fixed order."""
+        return [
+            (partition, key.encode(), self._codec.encode(self._partitions[partition][key]))
+            for partition, key in sorted(changed)
+        ]
+
+    async def write(self, app: Any, changed: Iterable[tuple[int, str]]) -> None:
         """Send the rows to the changelog, await the acknowledgements, then let the table have them."""
-        rows = self.rows(partition)
-        encoded = [(key.encode(), self._codec.encode(rows[key])) for key in sorted(keys)]
+        rows = self.encoded(changed)
         changelog = self._table.changelog_topic_name
-        sent = [await app.producer.send(changelog, key, value, partition, None, None) for key, value in encoded]
+        sent = [await app.producer.send(changelog, key, value, partition, None, None) for partition, key, value in rows]
         await asyncio.gather(*sent)
-        for key, value in encoded:
+        for _, key, value in rows:
             self._table.data[key] = value
 
 
+@dataclass(slots=True)
+class Folded:
+    """What a batch came to: outputs as (partition, output, origin), effects, and the rows that changed."""
+
+    outputs: list[tuple[int, Out, str]] = field(default_factory=list)
+    effects: list[Any] = field(default_factory=list)
+    changed: set[tuple[int, str]] = field(default_factory=set)
+
+
 class AgentShell:
-    """Runs one AgentSpec: `process` takes the records of one batch of one partition."""
+    """Runs one AgentSpec: `process` takes the batches that are there, of one or more partitions."""
 
     def __init__(self, app: Any, spec: AgentSpec, rows: TableRows | None, effects: Effects | None) -> None:
         self._app = app
@@ -80,65 +96,82 @@ class AgentShell:
         self._effects = effects
 
     async def run(self, stream: Any) -> None:
-        """The body of the Faust agent: Faust acknowledges a batch when the next one is asked for."""
-        async for event in stream.events():
-            await self.process(event.message.tp.topic, event.message.partition, event.message.value)
+        """The body of the Faust agent.
 
-    async def process(self, topic: str, partition: int, batch: Sequence[Any]) -> None:
-        """One batch, in the order of effects of the module."""
-        outputs: list[tuple[Out, str]] = []
-        effects: list[Any] = []
-        changed: set[str] = set()
+        Batches that wait behind the first (of other partitions, mostly) are taken along, so that all share one round
+        trip to the broker. Faust acknowledges the first when the next is asked for; the others are acknowledged here.
+        """
+        waiting = stream.channel.queue
+        async for event in stream.events():
+            along = [waiting.get_nowait() for _ in range(waiting.qsize())]
+            messages = [event.message, *(other.message for other in along)]
+            await self.process([(message.tp.topic, message.partition, message.value) for message in messages])
+            for other in along:
+                other.ack()
+
+    async def process(self, batches: Sequence[tuple[str, int, Sequence[Any]]]) -> None:
+        """Batches of (topic, partition, records), in the order of effects of the module."""
+        folded = Folded()
+        for topic, partition, batch in batches:
+            self._fold_batch(topic, partition, batch, folded)
+        await self._send(folded.outputs)
+        if self._rows is not None and folded.changed:
+            await self._rows.write(self._app, folded.changed)
+        if folded.effects and self._effects is not None:
+            await self._effects(folded.effects)
+
+    def _fold_batch(self, topic: str, partition: int, batch: Sequence[Any], folded: Folded) -> None:
         records, bad = decode(TOPICS[topic], batch)
-        if bad and self._spec.dead_letters is not None:
-            outputs.extend((Out(self._spec.dead_letters, _coordinates(letter), letter), "") for letter in bad)
+        if self._spec.dead_letters is not None:
+            for letter in bad:
+                folded.outputs.append((partition, Out(self._spec.dead_letters, _coordinates(letter), letter), ""))
+        name = f"{self._spec.name}/{topic}/{partition}"
+        rows = self._rows.rows(partition) if self._rows is not None else {}
         for record, raw in records:
-            self._fold(record, *origin(raw), outputs, effects, changed)
-        await self._send(partition, outputs)
-        if self._rows is not None and changed:
-            await self._rows.write(self._app, partition, changed)
-        if effects and self._effects is not None:
-            await self._effects(effects)
+            key = self._spec.key(record.message)
+            if key is None:
+                continue
+            stream, position = origin(raw)
+            for row_key in sorted(rows) if key == BROADCAST else (key,):
+                self._fold(record, rows, row_key, stream, position, name, folded)
+            if self._spec.forward is not None and key == BROADCAST:
+                forwarded = Out(self._spec.forward, BROADCAST, record.message)
+                folded.outputs.append((partition, forwarded, f"{name}|{record.offset}|{FORWARDED_KEY}|0"))
 
     def _fold(
         self,
         record: Record,
+        rows: dict[str, Row[Any]],
+        row_key: str,
         stream: str,
         position: Position,
-        outputs: list[tuple[Out, str]],
-        effects: list[Any],
-        changed: set[str],
+        name: str,
+        folded: Folded,
     ) -> None:
-        spec = self._spec
-        name = f"{spec.name}/{record.topic}/{record.partition}"
-        key = spec.key(record.message)
-        if key is None:
+        """One message into one row, unless the row has it."""
+        row = rows.get(row_key)
+        if row is None:
+            row = Row(record.partition, {})
+        elif row.is_repeat(stream, position):
             return
-        rows = self._rows.rows(record.partition) if self._rows is not None else {}
-        for row_key in sorted(rows) if key == BROADCAST else (key,):
-            row = rows.get(row_key)
-            if row is None:
-                row = Row(record.partition, {})
-            elif row.is_repeat(stream, position):
-                continue
-            row.state, results = spec.step(row.state, record)
-            if self._rows is not None:
-                row.seen[stream] = position
-                rows[row_key] = row
-                changed.add(row_key)
-            for index, result in enumerate(results):
-                if isinstance(result, Out):
-                    outputs.append((result, f"{name}|{record.offset}|{row_key}|{index}"))
-                else:
-                    effects.append(result)
-        if spec.forward is not None and key == BROADCAST:
-            forwarded = Out(spec.forward, BROADCAST, record.message)
-            outputs.append((forwarded, f"{name}|{record.offset}|{FORWARDED_KEY}|0"))
+        row.state, results = self._spec.step(row.state, record)
+        if results is UNCHANGED:
+            return
+        if self._rows is not None:
+            row.seen[stream] = position
+            rows[row_key] = row
+            folded.changed.add((record.partition, row_key))
+        for index, result in enumerate(results):
+            if isinstance(result, Out):
+                came_from = f"{name}|{record.offset}|{row_key}|{index}"
+                folded.outputs.append((record.partition, result, came_from))
+            else:
+                folded.effects.append(result)
 
-    async def _send(self, partition: int, outputs: Sequence[tuple[Out, str]]) -> None:
+    async def _send(self, outputs: Sequence[tuple[int, Out, str]]) -> None:
         sent_ns = str(time.time_ns()).encode()
         pending = []
-        for (topic, key, message), came_from in outputs:
+        for partition, (topic, key, message), came_from in outputs:
             headers = [(SENT_HEADER, sent_ns)]
             if came_from:
                 headers.append((ORIGIN_HEADER, came_from.encode()))

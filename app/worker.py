@@ -67,7 +67,7 @@ def build(settings: Settings, group: str) -> faust.App:
         broker_session_timeout=SESSION_TIMEOUT_S,
         broker_heartbeat_interval=3.0,
         broker_max_poll_records=4000,
-        stream_buffer_maxsize=4,
+        stream_buffer_maxsize=8,
         topic_replication_factor=settings.kafka.replication,
         table_standby_replicas=0,
         worker_redirect_stdouts=False,

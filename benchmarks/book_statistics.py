@@ -1,0 +1,135 @@
+"""Statistics of a stream of market records, as Cont, Kukanov & Stoikov 2014 measure them.
+
+Price changes in ticks over 10 s are regressed on OFI, and on signed trade volume, within each half hour. Depth AD is
+the mean of (qb + qa) / 2 over changes of the best quotes; the slope b of the OFI regression should be c / AD^lambda.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.market import Heartbeat, RawBook, RawHalt, RawTrade
+from quant import ofi
+
+NS_PER_S = 1_000_000_000
+INTERVAL_S = 10
+INTERVALS = 180
+"""Intervals of one regression: half an hour."""
+SIGN_LAGS = (1, 2, 5, 10, 20, 50)
+
+R2_OFI_PUBLISHED = (0.35, 0.65, 0.79)
+"""Lowest, mean and highest R2 on OFI over stocks (CKS 2014, table 2)."""
+R2_TRADES_PUBLISHED = 0.32
+SLOPE_C_PUBLISHED, SLOPE_LAMBDA_PUBLISHED = 0.45, 0.98
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class HalfHour:
+    """One pair of regressions; `slope` in ticks per share, `depth` in shares, `move` = std of 10 s changes in ticks."""
+
+    r2_ofi: float
+    r2_trades: float
+    slope: float
+    depth: float
+    move: float
+
+
+@dataclass(frozen=True, slots=True)
+class BookStatistics:
+    """One instrument. `flow` (shares) and `change` (ticks) hold all 10 s intervals, `spread` all books (ticks)."""
+
+    half_hours: tuple[HalfHour, ...]
+    flow: Floats
+    change: Floats
+    spread: NDArray[np.int64]
+    sign_autocorrelation: tuple[float, ...]
+    next_interval_correlation: float
+
+    def mean(self, field: str) -> float:
+        """Mean of a field of the half hours."""
+        return float(np.mean([getattr(half, field) for half in self.half_hours]))
+
+    def spread_share(self, *ticks: int) -> float:
+        """Share of the books whose spread is one of `ticks`."""
+        return float(np.isin(self.spread, ticks).mean())
+
+
+def measure(
+    records: Iterable[RawBook | RawTrade | RawHalt | Heartbeat], *, start_ns: int, half_hours: int
+) -> dict[str, BookStatistics]:
+    """Statistics per instrument of the first `half_hours` after `start_ns`; prices must have two decimals."""
+    stop_ns = start_ns + half_hours * INTERVALS * INTERVAL_S * NS_PER_S
+    quotes: dict[str, list[tuple[int, int, int, int, int]]] = {}
+    trades: dict[str, list[tuple[int, int]]] = {}
+    for record in records:
+        if record.ts_event_ns > stop_ns:
+            break
+        if isinstance(record, RawBook):
+            (bid, bid_size), (ask, ask_size) = record.bids[0], record.asks[0]
+            row = record.ts_event_ns, _cents(bid), int(bid_size), _cents(ask), int(ask_size)
+            quotes.setdefault(record.instrument, []).append(row)
+        elif isinstance(record, RawTrade):
+            signed = int(record.size) if record.side == "BUY" else -int(record.size)
+            trades.setdefault(record.instrument, []).append((record.ts_event_ns, signed))
+    edges = start_ns + np.arange(half_hours * INTERVALS + 1, dtype=np.int64) * (INTERVAL_S * NS_PER_S)
+    return {name: _statistics(np.array(quotes[name]), np.array(trades[name]), edges) for name in sorted(quotes)}
+
+
+def slope_law(half_hours: Iterable[HalfHour]) -> tuple[float, float]:
+    """(c, lambda) of log b = log c - lambda log AD, least squares over half hours with a positive slope."""
+    halves = [half for half in half_hours if half.slope > 0]
+    exponent, intercept = np.polyfit(np.log([h.depth for h in halves]), np.log([h.slope for h in halves]), 1)
+    return float(np.exp(intercept)), float(-exponent)
+
+
+def _statistics(quotes: NDArray[np.int64], trades: NDArray[np.int64], edges: NDArray[np.int64]) -> BookStatistics:
+    ts, bid, bid_size, ask, ask_size = quotes.T
+    # Row of the last quote at or before each edge: intervals are (t-10 s, t].
+    rows = np.maximum(np.searchsorted(ts, edges, side="right") - 1, 0)
+    flow = np.diff(np.cumsum(ofi.level1_batch(bid, bid_size, ask, ask_size))[rows]).astype(np.float64)
+    change = np.diff(0.5 * (bid + ask)[rows])
+    volume = np.concatenate([[0], np.cumsum(trades[:, 1])])
+    traded = np.diff(volume[np.searchsorted(trades[:, 0], edges, side="right")]).astype(np.float64)
+    changed = np.concatenate([[False], np.any(np.diff(quotes[:, 1:], axis=0) != 0, axis=1)])
+    half_hours = []
+    for first in range(0, len(flow), INTERVALS):
+        part = slice(first, first + INTERVALS)
+        span = slice(rows[first], rows[first + INTERVALS])
+        depth = 0.5 * (bid_size + ask_size)[span][changed[span]].mean()
+        slope = np.polyfit(flow[part], change[part], 1)[0]
+        half_hours.append(
+            HalfHour(
+                r2_ofi=correlation(flow[part], change[part]) ** 2,
+                r2_trades=correlation(traded[part], change[part]) ** 2,
+                slope=float(slope),
+                depth=float(depth),
+                move=float(change[part].std()),
+            )
+        )
+    signs = np.sign(trades[:, 1]).astype(np.float64)
+    return BookStatistics(
+        half_hours=tuple(half_hours),
+        flow=flow,
+        change=change,
+        spread=ask - bid,
+        sign_autocorrelation=tuple(correlation(signs[lag:], signs[:-lag]) for lag in SIGN_LAGS),
+        next_interval_correlation=correlation(flow[:-1], change[1:]),
+    )
+
+
+def correlation(x: Floats, y: Floats) -> float:
+    """Pearson's correlation of two series."""
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _cents(price: str) -> int:
+    dollars, _, cents = price.partition(".")
+    if len(cents) != 2:
+        raise ValueError(f"{price} is not in whole cents")
+    return 100 * int(dollars) + int(cents)
