@@ -12,19 +12,29 @@ from connectors.kafka.admin import create_missing, differences
 from contracts.topics import TOPICS
 
 
-def main(*, apply: bool) -> int:
-    """Create what is missing (`apply`), or print each difference and return 1 if there is one."""
+def main(action: str) -> int:
+    """`apply` creates what is missing; `check` and `diff` print each difference, and check returns 1 if there is one.
+
+    Nothing is ever deleted or altered: a topic that differs is a person's decision.
+    """
     kafka = settings_module.load().kafka
+    topics = list(TOPICS.values())
     try:
-        if apply:
-            created = asyncio.run(create_missing(kafka.bootstrap, list(TOPICS.values()), kafka.replication))
-            sys.stdout.write(f"{len(created)} topics created, {len(TOPICS) - len(created)} were there\n")
-            return 0
-        lines = asyncio.run(differences(kafka.bootstrap, list(TOPICS.values())))
-    except KafkaError:
-        sys.stderr.write(
-            f"flowgate: no Kafka answers at {kafka.bootstrap}; start it or set FLOWGATE_KAFKA__BOOTSTRAP\n"
-        )
+        if action == "apply":
+            created = asyncio.run(create_missing(kafka.access, topics, kafka.replication))
+            sys.stdout.write(f"{len(created)} topics created, {len(topics) - len(created)} were there\n")
+        lines = asyncio.run(differences(kafka.access, topics, kafka.replication))
+    except KafkaError as error:
+        sys.stderr.write(f"flowgate: {unreachable(kafka.bootstrap, error)}\n")
         return 2
     sys.stdout.write("".join(f"{line}\n" for line in lines) or "all topics are as declared\n")
-    return 1 if lines else 0
+    return 1 if lines and action != "diff" else 0
+
+
+def unreachable(bootstrap: str, error: KafkaError) -> str:
+    """One sentence for a broker that does not answer, or does not let us in."""
+    if "uthenti" in type(error).__name__ or "uthenti" in str(error):
+        return f"Kafka at {bootstrap} refuses the user; check FLOWGATE_KAFKA__USER and FLOWGATE_KAFKA__PASSWORD"
+    if "uthoriz" in type(error).__name__:
+        return f"Kafka at {bootstrap} does not let this user do that ({error}); use the administrator's"
+    return f"no Kafka answers at {bootstrap}; start it or set FLOWGATE_KAFKA__BOOTSTRAP"

@@ -33,6 +33,19 @@ class Denial(StrEnum):
     GROSS_EXCEEDS_MAXIMUM = "GROSS_EXCEEDS_MAXIMUM"
     PRICE_OUTSIDE_COLLAR = "PRICE_OUTSIDE_COLLAR"
     DUPLICATE_INTENT = "DUPLICATE_INTENT"
+    DUPLICATE_CONTENT = "DUPLICATE_CONTENT"
+    INTENT_STALE = "INTENT_STALE"
+    ACCOUNT_STALE = "ACCOUNT_STALE"
+    NET_EXCEEDS_MAXIMUM = "NET_EXCEEDS_MAXIMUM"
+    BUYING_POWER_EXCEEDED = "BUYING_POWER_EXCEEDED"
+    DAILY_LOSS_EXCEEDS_MAXIMUM = "DAILY_LOSS_EXCEEDS_MAXIMUM"
+    ORDER_RATE_EXCEEDS_MAXIMUM = "ORDER_RATE_EXCEEDS_MAXIMUM"
+    REPEATED_EXECUTION = "REPEATED_EXECUTION"
+    INSTRUMENT_RESTRICTED = "INSTRUMENT_RESTRICTED"
+    STRATEGY_NOT_ALLOWED = "STRATEGY_NOT_ALLOWED"
+    SHORT_NOT_ALLOWED = "SHORT_NOT_ALLOWED"
+    OUTSIDE_TRADING_HOURS = "OUTSIDE_TRADING_HOURS"
+    PRICE_MOVED_TOO_FAR = "PRICE_MOVED_TOO_FAR"
 
 
 class Verdict(StrEnum):
@@ -62,6 +75,8 @@ class DecisionRecord(Message):
     message: str
     verdicts: dict[str, str]
     inputs: tuple[Input, ...]
+    limits: dict[str, str] = Field(default_factory=dict)
+    build: str = ""
     configuration_hash: str
     ts_event_ns: TimeNs
     previous_hash: str
@@ -85,12 +100,31 @@ class RiskEvent(Message):
     returns: Annotated[int, Field(ge=0)]
 
 
+Scope = Annotated[str, Field(pattern=r"^(account|strategy:.+|instrument:[A-Z0-9.]+|order:[0-9a-f]{24})$")]
+"""What a kill stops: the account, or the orders of one strategy, of one instrument, or one order by its intent id."""
+
+
+def covers(scope: str, strategy: str, instrument: str, intent_id: str) -> bool:
+    """Whether a kill of `scope` stops this order. An order whose strategy is not known belongs to every strategy."""
+    kind, _, name = scope.partition(":")
+    match kind:
+        case "strategy":
+            return strategy in (name, "")
+        case "instrument":
+            return instrument == name
+        case "order":
+            return intent_id == name
+    return True
+
+
 class KillCommand(Message):
     """Stop trading now; latched until a named operator resets it."""
 
     type: Literal["kill"] = "kill"
     operator: Annotated[str, Field(min_length=1)]
     reason: Annotated[str, Field(min_length=1)]
+    scope: Scope = "account"
+    flatten: bool = False
     ts_ns: TimeNs
 
 
@@ -100,6 +134,43 @@ class ResetCommand(Message):
     type: Literal["reset"] = "reset"
     operator: Annotated[str, Field(min_length=1)]
     reason: Annotated[str, Field(min_length=1)]
+    scope: Scope = "account"
+    ts_ns: TimeNs
+
+
+class ResolveCommand(Message):
+    """A named operator settles what evidence did not: an UNKNOWN order is over, or the broker's position is right."""
+
+    type: Literal["resolve"] = "resolve"
+    operator: Annotated[str, Field(min_length=1)]
+    reason: Annotated[str, Field(min_length=1)]
+    intent_id: IntentId | None = None
+    instrument: Instrument | None = None
+    ts_ns: TimeNs
+
+
+class LimitOverride(Message):
+    """Another value for one limit until a time. Tightening needs one person, raising needs a second, `approver`."""
+
+    type: Literal["limit_override"] = "limit_override"
+    limit: str
+    value: float
+    operator: Annotated[str, Field(min_length=1)]
+    approver: str
+    reason: Annotated[str, Field(min_length=1)]
+    expires_ts_event_ns: TimeNs
+    ts_ns: TimeNs
+
+
+class Alert(Message):
+    """Something that a person has to know. `code` is a gateway error or a word of ours, `owner` who is to act."""
+
+    type: Literal["alert"] = "alert"
+    severity: Literal["WARNING", "CRITICAL"]
+    code: str
+    subject: str
+    text: str
+    owner: str
     ts_ns: TimeNs
 
 
@@ -145,12 +216,17 @@ class DeadLetterReason(StrEnum):
     OUT_OF_RANGE = "OUT_OF_RANGE"
     EMPTY_BOOK = "EMPTY_BOOK"
     CROSSED_BOOK = "CROSSED_BOOK"
+    STALE_QUOTE = "STALE_QUOTE"
     DUPLICATE = "DUPLICATE"
     OUT_OF_ORDER = "OUT_OF_ORDER"
 
 
 class DeadLetter(Message):
-    """A record that could not be processed, whole: `original` is its bytes in base64."""
+    """A record that could not be processed, whole: `original` is its bytes in base64.
+
+    `topic`, `partition` and `offset` are those of the record, and its identity: after a crash the same letter may be
+    sent again. `field` is the one that failed, `contract_version` the version that the reader asked for.
+    """
 
     type: Literal["dead_letter"] = "dead_letter"
     reason: DeadLetterReason
@@ -161,3 +237,8 @@ class DeadLetter(Message):
     offset: Annotated[int, Field(ge=0)]
     contract_version: int
     original: str
+
+    @property
+    def source(self) -> str:
+        """Where the record came from, as `topic/partition/offset`."""
+        return f"{self.topic}/{self.partition}/{self.offset}"

@@ -32,17 +32,17 @@ class InstrumentSpec:
 
     def ticks(self, price: Decimal) -> int:
         """Whole ticks of a price; ValueError when the price is not on the tick grid."""
-        ticks = price / self.tick_size
-        if ticks != ticks.to_integral_value():
+        ticks = int(price / self.tick_size)
+        if ticks * self.tick_size != price:
             raise ValueError(f"{price} is not a multiple of the tick {self.tick_size} of {self.instrument}")
-        return int(ticks)
+        return ticks
 
     def lots(self, size: Decimal) -> int:
         """Whole lots of a size; ValueError when the size is not a multiple of the lot."""
-        lots = size / self.lot_size
-        if lots != lots.to_integral_value():
+        lots = int(size / self.lot_size)
+        if lots * self.lot_size != size:
             raise ValueError(f"{size} is not a multiple of the lot {self.lot_size} of {self.instrument}")
-        return int(lots)
+        return lots
 
     def notional(self, ticks: int, lots: int) -> Decimal:
         """Exact value in currency of `lots` at `ticks`."""

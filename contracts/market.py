@@ -2,15 +2,15 @@
 
 `market_raw` carries the venue's own decimals as strings; `market_events` carries ticks and lots, checked.
 A book record shows the best levels after one change, best first. A source sends the records of one instrument in the
-order of `seq`, and a heartbeat to every partition for each second of event time, so that windows close for silent
-instruments too.
+order of `seq`, counted without gaps, and a heartbeat to every partition for each second of event time, so that windows
+close for silent instruments too.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from contracts.base import Instrument, Lots, Message, Ticks, TimeNs
 
@@ -19,7 +19,13 @@ Source = Literal["synthetic", "lobster", "binance", "ibkr"]
 
 Side = Literal["BUY", "SELL"]
 
-RawLevel = tuple[Annotated[str, Field(max_length=32)], Annotated[str, Field(max_length=32)]]
+TickKind = Literal["BID", "ASK", "LAST"]
+"""What a tick updates: the best bid, the best ask, or the last trade."""
+
+RawNumber = Annotated[str, Field(max_length=32)]
+"""A decimal as the venue wrote it."""
+
+RawLevel = tuple[RawNumber, RawNumber]
 """(price, size) in the venue's decimals."""
 
 Level = tuple[Ticks, Lots]
@@ -28,42 +34,59 @@ Level = tuple[Ticks, Lots]
 Seq = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class RawBook(Message):
-    """The best levels of a book after a change, best first, as the venue wrote them."""
+class MarketMessage(Message):
+    """What every record of one instrument says: who saw it, its number there, when it happened, when it reached us."""
 
-    type: Literal["raw_book"] = "raw_book"
     source: Source
     instrument: Instrument
     seq: Seq
     ts_event_ns: TimeNs
     ts_ingest_ns: TimeNs
+
+
+class RawBook(MarketMessage):
+    """The best levels of a book after a change, best first, as the venue wrote them."""
+
+    type: Literal["raw_book"] = "raw_book"
     bids: tuple[RawLevel, ...]
     asks: tuple[RawLevel, ...]
 
 
-class RawTrade(Message):
+class RawTick(MarketMessage):
+    """One field of a quote, or the last trade, as IB's level-1 data sends them."""
+
+    type: Literal["raw_tick"] = "raw_tick"
+    kind: TickKind
+    price: RawNumber
+    size: RawNumber
+
+
+class RawTrade(MarketMessage):
     """A trade print; `side` is the aggressor's."""
 
     type: Literal["raw_trade"] = "raw_trade"
-    source: Source
-    instrument: Instrument
-    seq: Seq
-    ts_event_ns: TimeNs
-    ts_ingest_ns: TimeNs
-    price: Annotated[str, Field(max_length=32)]
-    size: Annotated[str, Field(max_length=32)]
+    price: RawNumber
+    size: RawNumber
     side: Side
 
 
-class RawHalt(Message):
+class RawBar(MarketMessage):
+    """Open, high, low, close and volume of the `bar_ns` that end at `ts_event_ns`."""
+
+    type: Literal["raw_bar"] = "raw_bar"
+    bar_ns: Annotated[int, Field(gt=0)]
+    open: RawNumber
+    high: RawNumber
+    low: RawNumber
+    close: RawNumber
+    volume: RawNumber
+    trades: Annotated[int, Field(ge=0)]
+
+
+class RawHalt(MarketMessage):
     """Trading in one instrument halted or resumed."""
 
     type: Literal["raw_halt"] = "raw_halt"
-    source: Source
-    instrument: Instrument
-    seq: Seq
-    ts_event_ns: TimeNs
-    ts_ingest_ns: TimeNs
     halted: bool
 
 
@@ -76,63 +99,73 @@ class Heartbeat(Message):
     ts_ingest_ns: TimeNs
 
 
-RawRecord = Annotated[RawBook | RawTrade | RawHalt | Heartbeat, Field(discriminator="type")]
-RAW_RECORD: TypeAdapter[RawBook | RawTrade | RawHalt | Heartbeat] = TypeAdapter(RawRecord)
+Raw = RawBook | RawTick | RawTrade | RawBar | RawHalt
+RawRecord = Annotated[Raw | Heartbeat, Field(discriminator="type")]
+RAW_RECORD: TypeAdapter[Raw | Heartbeat] = TypeAdapter(RawRecord)
 
 
-class Quote(Message):
-    """Best bid and offer of one instrument, in ticks and lots."""
+class Quote(MarketMessage):
+    """Best bid and offer of one instrument, in ticks and lots; never crossed."""
 
     type: Literal["quote"] = "quote"
-    source: Source
-    instrument: Instrument
-    seq: Seq
-    ts_event_ns: TimeNs
-    ts_ingest_ns: TimeNs
     bid_ticks: Ticks
     bid_lots: Lots
     ask_ticks: Ticks
     ask_lots: Lots
 
 
-class DepthUpdate(Message):
+class Tick(MarketMessage):
+    """One field of a quote, or the last trade, in ticks and lots."""
+
+    type: Literal["tick"] = "tick"
+    kind: TickKind
+    price_ticks: Ticks
+    size_lots: Lots
+
+
+class DepthUpdate(MarketMessage):
     """The best levels of a book, best first, in ticks and lots; never empty, never crossed."""
 
     type: Literal["depth"] = "depth"
-    source: Source
-    instrument: Instrument
-    seq: Seq
-    ts_event_ns: TimeNs
-    ts_ingest_ns: TimeNs
     bids: Annotated[tuple[Level, ...], Field(min_length=1)]
     asks: Annotated[tuple[Level, ...], Field(min_length=1)]
 
 
-class Trade(Message):
+class Trade(MarketMessage):
     """A trade print, in ticks and lots; `side` is the aggressor's."""
 
     type: Literal["trade"] = "trade"
-    source: Source
-    instrument: Instrument
-    seq: Seq
-    ts_event_ns: TimeNs
-    ts_ingest_ns: TimeNs
     price_ticks: Ticks
     size_lots: Lots
     side: Side
 
 
-class Halt(Message):
+class Bar(MarketMessage):
+    """Open, high, low and close in ticks, volume in lots, of the `bar_ns` that end at `ts_event_ns`."""
+
+    type: Literal["bar"] = "bar"
+    bar_ns: Annotated[int, Field(gt=0)]
+    open_ticks: Ticks
+    high_ticks: Ticks
+    low_ticks: Ticks
+    close_ticks: Ticks
+    volume_lots: Lots
+    trades: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _low_to_high(self) -> Bar:
+        ends = (self.open_ticks, self.close_ticks)
+        if not self.low_ticks <= min(ends) <= max(ends) <= self.high_ticks:
+            raise ValueError("open and close lie outside low and high")
+        return self
+
+
+class Halt(MarketMessage):
     """Trading in one instrument halted (`halted`) or resumed."""
 
     type: Literal["halt"] = "halt"
-    source: Source
-    instrument: Instrument
-    seq: Seq
-    ts_event_ns: TimeNs
-    ts_ingest_ns: TimeNs
     halted: bool
 
 
-Raw = RawBook | RawTrade | RawHalt
-Market = Quote | DepthUpdate | Trade | Halt
+Market = Quote | Tick | DepthUpdate | Trade | Bar | Halt
+MarketEvent = Annotated[Market | Heartbeat, Field(discriminator="type")]

@@ -6,9 +6,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from contracts.base import Instrument, Message, Money, Price, Ticks, TimeNs
+from contracts.base import Currency, Instrument, Message, Money, Part, Price, Ticks, TimeNs
+from contracts.instruments import INSTRUMENTS
 from contracts.market import Side
 
 IntentId = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
@@ -16,7 +17,7 @@ OrderId = Annotated[int, Field(gt=0, lt=2**31)]
 Quantity = Annotated[int, Field(gt=0, lt=2**53)]
 
 
-class Input(Message):
+class Input(Part):
     """A record that a decision rests on."""
 
     topic: str
@@ -46,8 +47,19 @@ class OrderIntent(Message):
     inputs: tuple[Input, ...]
 
 
+def on_tick(instrument: str, price: Decimal) -> None:
+    """ValueError unless the instrument is in the catalogue and the price on its tick grid."""
+    if instrument not in INSTRUMENTS:
+        raise ValueError(f"{instrument} is not in the catalogue")
+    INSTRUMENTS[instrument].ticks(price)
+
+
 class OrderCommand(Message):
-    """An admitted order: a marketable limit with a cap, good for immediate execution, under a reserved order id."""
+    """An admitted order: a marketable limit with a cap, good for immediate execution, under a reserved order id.
+
+    `limit_price` is on the tick grid of the instrument, in its currency. A child order names its parent, the parent's
+    size and what was sent of it before; `reduces` says that it makes a position smaller, which a kill may allow.
+    """
 
     type: Literal["new_order"] = "new_order"
     intent_id: IntentId
@@ -59,6 +71,16 @@ class OrderCommand(Message):
     time_in_force: Literal["IOC", "DAY"]
     ts_event_ns: TimeNs
     ts_ingest_ns: TimeNs
+    strategy: str = ""
+    reduces: bool = False
+    parent_id: IntentId | None = None
+    parent_lots: Annotated[int, Field(ge=0)] = 0
+    parent_sent_lots: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _on_tick(self) -> OrderCommand:
+        on_tick(self.instrument, self.limit_price)
+        return self
 
 
 class CancelCommand(Message):
@@ -69,6 +91,22 @@ class CancelCommand(Message):
     reason: str
 
 
+class AmendCommand(Message):
+    """Give a working order a new quantity (all of it, filled lots included) and limit price."""
+
+    type: Literal["amend_order"] = "amend_order"
+    intent_id: IntentId
+    instrument: Instrument
+    quantity_lots: Quantity
+    limit_price: Price
+    reason: str
+
+    @model_validator(mode="after")
+    def _on_tick(self) -> AmendCommand:
+        on_tick(self.instrument, self.limit_price)
+        return self
+
+
 class OrderState(StrEnum):
     """States of an order; `agents.execution.LEGAL` has the transitions."""
 
@@ -76,6 +114,7 @@ class OrderState(StrEnum):
     SUBMITTED = "SUBMITTED"
     ACKNOWLEDGED = "ACKNOWLEDGED"
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    PENDING_CANCEL = "PENDING_CANCEL"
     FILLED = "FILLED"
     CANCELLED = "CANCELLED"
     REJECTED = "REJECTED"
@@ -129,6 +168,7 @@ class BrokerStatus(Message):
     snapshot: bool
     reason: str
     ts_ns: TimeNs
+    filled_lots: Annotated[int, Field(ge=0)] = 0
 
 
 class BrokerExecution(Message):
@@ -155,7 +195,7 @@ class BrokerCommission(Message):
     intent_id: IntentId
     exec_id: str
     commission: Money
-    currency: str
+    currency: Currency
     ts_ns: TimeNs
 
 
@@ -168,11 +208,37 @@ class BrokerPosition(Message):
     ts_ns: TimeNs
 
 
+class DropCopy(Message):
+    """What a second, read-only connection sees: positions, and the signed sum of today's executions, by instrument."""
+
+    type: Literal["drop_copy"] = "drop_copy"
+    positions: dict[Instrument, int]
+    executed_lots: dict[Instrument, int]
+    executions: Annotated[int, Field(ge=0)]
+    ts_ns: TimeNs
+
+
+class SessionHealth(Message):
+    """How the session is, once in a few seconds; counts are since its process started."""
+
+    type: Literal["session_health"] = "session_health"
+    state: SessionState
+    reasons: tuple[str, ...]
+    connection_failures: Annotated[int, Field(ge=0)]
+    pacing_violations: Annotated[int, Field(ge=0)]
+    pacing_queue: Annotated[int, Field(ge=0)]
+    pacing_wait_ms_max: Annotated[float, Field(ge=0)]
+    loop_delay_ms_max: Annotated[float, Field(ge=0)]
+    acknowledgement_ms_p95: Annotated[float, Field(ge=0)] | None
+    ts_ns: TimeNs
+
+
 class BrokerAccount(Message):
-    """The gateway's account values, in account currency."""
+    """The gateway's account values, in `currency`, the account's base currency."""
 
     type: Literal["broker_account"] = "broker_account"
     account: str
+    currency: Currency = "USD"
     net_liquidation: Money
     cash: Money
     buying_power: Money
@@ -180,10 +246,13 @@ class BrokerAccount(Message):
 
 
 class ExecutionReport(Message):
-    """A change in the life of an order. Fill reports carry `exec_id`; a commission arrives as a report of its own."""
+    """A change in the life of an order. Fill reports carry `exec_id`; a commission arrives as a report of its own.
+
+    A correction replaces the fill `replaced_exec_id`. `commission` is the amount by which the order's commissions grew.
+    """
 
     type: Literal["exec_report"] = "exec_report"
-    kind: Literal["STATE", "FILL", "COMMISSION"]
+    kind: Literal["STATE", "FILL", "CORRECTION", "COMMISSION"]
     intent_id: IntentId
     order_id: OrderId
     instrument: Instrument
@@ -195,7 +264,24 @@ class ExecutionReport(Message):
     fill_lots: Annotated[int, Field(ge=0)] = 0
     fill_price: Price | None = None
     commission: Money | None = None
+    commission_currency: Currency | None = None
     reason: str = ""
+    ts_ns: TimeNs
+    replaced_exec_id: str | None = None
+    replaced_lots: Annotated[int, Field(ge=0)] = 0
+    replaced_price: Price | None = None
+
+
+class PositionBreak(Message):
+    """Our fold of the executions and the broker's count of a position differ, or (`open` false) no longer do."""
+
+    type: Literal["position_break"] = "position_break"
+    instrument: Instrument
+    own_lots: int
+    broker_lots: int
+    open: bool
+    source: Literal["snapshot", "drop_copy", "operator"]
+    reason: str
     ts_ns: TimeNs
 
 
@@ -215,10 +301,11 @@ class Position(Message):
 
 
 class AccountValue(Message):
-    """The account as the broker reports it, account currency."""
+    """The account as the broker reports it, in `currency`, the account's base currency."""
 
     type: Literal["account_value"] = "account_value"
     account: str
+    currency: Currency = "USD"
     net_liquidation: Money
     cash: Money
     buying_power: Money

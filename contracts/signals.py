@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from contracts.base import Instrument, Message, Ticks, TimeNs
+from contracts.base import Instrument, Message, Part, Ticks, TimeNs
 from contracts.market import Source
 
 Regime = Literal["calm", "normal", "storm"]
@@ -63,7 +63,7 @@ class SignalEvent(Message):
     halted: bool
 
 
-class Mark(Message):
+class Mark(Part):
     """One instrument's row of a cross-section."""
 
     instrument: Instrument
@@ -101,7 +101,7 @@ class CrossSection(Message):
     model: CovarianceEvent
 
 
-class TargetLine(Message):
+class TargetLine(Part):
     """Target of one instrument: weight of NAV, and position in lots now and wanted."""
 
     instrument: Instrument

@@ -5,6 +5,7 @@ The resolver is jgo's Python one, so no Maven and no Java are needed; the Java r
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -16,6 +17,8 @@ from typing import Final
 
 KAFKA_COORDINATES: Final = "org.apache.kafka:kafka_2.13:4.3.0+org.slf4j:slf4j-nop:2.0.17"
 """Apache Kafka itself and a silent logging back-end; a change of version gets a cache folder of its own."""
+
+DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS})
 
 Progress = Callable[[str], None]
 
@@ -67,9 +70,9 @@ def _download(coordinates: str, target: Path, progress: Progress) -> None:
     try:
         context = MavenContext(repo_cache=repo, timeout=60)
         EnvironmentBuilder(context=context, cache_dir=target).from_endpoint(coordinates)
-    except OSError:
-        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise
         # jgo raises bare RuntimeErrors from its HTTP layer; whatever it is, the person can do one thing about it.
         raise JarsUnavailableError(
             f"cannot download the Kafka jars ({_last_line(error)}); connect to the network and run the command again"

@@ -1,0 +1,166 @@
+"""Bytes to messages: what fits its contract goes on, whatever does not becomes exactly one dead letter."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from agents.spec import Record
+from contracts.base import Message
+from contracts.controls import DeadLetter, DeadLetterReason
+from contracts.topics import Topic
+from tables.rows import Position
+
+ORIGIN_HEADER = "origin"
+REPLAY_HEADER = "replay"
+"""First header of a record that a person sent again; its value is the source of the dead letter."""
+
+TEXT_MAX: Final = 500
+"""Characters of a dead letter's field and detail: a hostile key of a megabyte is in the original, once is enough."""
+
+REQUIRED: Final = frozenset({"type", "schema_version"})
+"""Fields with a default in the class that the wire must have all the same: they say how to read the rest."""
+
+RANGE_ERRORS: Final = frozenset(
+    {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"}
+    | {"decimal_max_digits", "decimal_max_places", "decimal_whole_digits", "too_short", "too_long"}
+)
+"""Pydantic's names for a value of the right type that is too large or too small."""
+
+
+class UnreadableError(Exception):
+    """A record does not fit its contract: `reason`, the `field` to look at, what is wrong, the version we read."""
+
+    def __init__(self, reason: DeadLetterReason, field: str, detail: str, version: int = 0) -> None:
+        super().__init__(detail)
+        self.reason, self.field, self.detail, self.version = reason, field, detail, version
+
+
+def decode(topic: Topic, batch: Sequence[Any]) -> tuple[list[tuple[Record, Any]], list[DeadLetter]]:
+    """The messages of a batch with their raw records, and a dead letter for each record that holds none.
+
+    A null value in a compacted topic deletes its key and is no message.
+    """
+    bad: list[DeadLetter] = []
+    good = [raw for raw in batch if raw.value is not None or topic.cleanup != "compact"]
+    messages = _decode_together(topic, good)
+    if messages is None:
+        messages, good, bad = _decode_singly(topic, good)
+    records = [
+        (Record(message, raw.topic, raw.partition, raw.offset, raw.value, is_replay(raw)), raw)
+        for message, raw in zip(messages, good, strict=True)
+    ]
+    return records, bad
+
+
+def _decode_together(topic: Topic, batch: Sequence[Any]) -> list[Any] | None:
+    """Messages of a batch of market records, validated in one call; None when they have to be looked at one by one.
+
+    Which bytes belong to which record must stay certain when a record is broken on purpose. The values are joined by a
+    comma and a newline. A newline cannot be inside a JSON string, and no value has another; each stands between `}` and
+    `{`, and no market message has an object inside. So every value begins a message of its own, and if there are as
+    many messages as values, none holds two.
+    """
+    if not topic.batched or any(raw.value is None for raw in batch):
+        return None
+    joined = b",\n".join([raw.value for raw in batch])
+    seams = len(batch) - 1
+    if joined.count(b"\n") != seams or joined.count(b"},\n{") != seams or joined[:1] != b"{" or joined[-1:] != b"}":
+        return None
+    try:
+        messages: list[Any] = topic.batch_adapter.validate_json(b"[" + joined + b"]")
+    except ValidationError:
+        return None
+    if len(messages) != len(batch) or not all(map(REQUIRED.issubset, [m.model_fields_set for m in messages])):
+        return None
+    return messages
+
+
+def _decode_singly(topic: Topic, batch: Sequence[Any]) -> tuple[list[Any], list[Any], list[DeadLetter]]:
+    messages: list[Any] = []
+    good: list[Any] = []
+    bad: list[DeadLetter] = []
+    for raw in batch:
+        try:
+            messages.append(read(topic, raw.value))
+            good.append(raw)
+        except UnreadableError as error:
+            bad.append(dead_letter(raw, error))
+    return messages, good, bad
+
+
+def read(topic: Topic, value: bytes | None) -> Message:
+    """The message in `value`, of this version or the one before; UnreadableError says what is wrong with it."""
+    document = _document(value)
+    kind = document.get("type")
+    contract = topic.messages.get(kind) if isinstance(kind, str) else None
+    if contract is None:
+        raise UnreadableError(
+            DeadLetterReason.WRONG_SCHEMA, "type", f"{topic.name} carries {', '.join(sorted(topic.messages))}"
+        )
+    wanted, version = contract.VERSION, document.get("schema_version")
+    if type(version) is not int:
+        raise UnreadableError(DeadLetterReason.WRONG_SCHEMA, "schema_version", "a whole number is required", wanted)
+    if version != wanted and (version != wanted - 1 or wanted == 1):
+        raise UnreadableError(
+            DeadLetterReason.UNKNOWN_VERSION, "schema_version", f"version {version} of {kind}, not {wanted}", wanted
+        )
+    try:
+        if version == wanted:
+            return contract.model_validate_json(value or b"")
+        return contract.model_validate_json(to_json(contract.upcast(document)))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        reason = DeadLetterReason.OUT_OF_RANGE if first["type"] in RANGE_ERRORS else DeadLetterReason.WRONG_SCHEMA
+        raise UnreadableError(reason, ".".join(str(part) for part in first["loc"]), first["msg"], wanted) from error
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+        # An upcast works on a document that nothing has checked yet, and may find anything in it.
+        detail = f"version {version} of {kind} could not be read as {wanted}: {error}"
+        raise UnreadableError(DeadLetterReason.WRONG_SCHEMA, "", detail, wanted) from error
+
+
+def _document(value: bytes | None) -> dict[str, Any]:
+    if value is None:
+        raise UnreadableError(DeadLetterReason.MALFORMED_JSON, "", "the record has no value")
+    try:
+        document = from_json(value, allow_inf_nan=False)
+    except ValueError as error:
+        raise UnreadableError(DeadLetterReason.MALFORMED_JSON, "", str(error)) from error
+    if not isinstance(document, dict):
+        raise UnreadableError(DeadLetterReason.WRONG_SCHEMA, "", "a message is a JSON object")
+    return document
+
+
+def is_replay(raw: Any) -> bool:
+    """Whether a person sent this record again from a dead-letter topic."""
+    return bool(raw.headers) and raw.headers[0][0] == REPLAY_HEADER
+
+
+def origin(raw: Any) -> tuple[str, Position]:
+    """The stream a message belongs to and its position there; its own partition and offset if nobody upstream said."""
+    for name, value in raw.headers:
+        if name == ORIGIN_HEADER and value is not None:
+            # No writer of ours sends another form; a stranger's record is taken for what it is, a record of its own.
+            with contextlib.suppress(ValueError):
+                stream, offset, key, index = value.decode().split("|")
+                return stream, (int(offset), key, int(index))
+    return f"{raw.topic}/{raw.partition}", (raw.offset, "", 0)
+
+
+def dead_letter(raw: Any, error: UnreadableError) -> DeadLetter:
+    """The dead letter of a record that does not fit its contract."""
+    return DeadLetter(
+        reason=error.reason,
+        field=error.field[:TEXT_MAX],
+        detail=error.detail[:TEXT_MAX],
+        topic=raw.topic,
+        partition=raw.partition,
+        offset=raw.offset,
+        contract_version=error.version,
+        original=base64.b64encode(raw.value or b"").decode(),
+    )

@@ -1,0 +1,38 @@
+"""Who we are to Kafka: the address, and the user and password where the broker asks for them."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+MECHANISM: Final = "SCRAM-SHA-256"
+"""The broker keeps a salted hash, and the password never crosses the wire."""
+
+Security = Literal["PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """A way in. `ca` is the certificate that signed the broker's; None trusts the machine's own list."""
+
+    bootstrap: str
+    security: Security = "PLAINTEXT"
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca: Path | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of an aiokafka client."""
+        options: dict[str, Any] = {"bootstrap_servers": self.bootstrap, "security_protocol": self.security}
+        if self.security != "PLAINTEXT":
+            options["sasl_mechanism"] = MECHANISM
+            options["sasl_plain_username"], options["sasl_plain_password"] = self.user, self.password
+        if self.security == "SASL_SSL":
+            options["ssl_context"] = self.ssl_context()
+        return options
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """TLS that checks the broker's certificate and name."""
+        return ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
