@@ -9,20 +9,16 @@ from __future__ import annotations
 import dataclasses
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from decimal import Decimal
 from typing import Protocol
 
-from connectors.gateway import matching
-from connectors.gateway.account import INITIAL_MARGIN, Account, order_commission
+from connectors.gateway import credit, matching
+from connectors.gateway.account import Account, order_commission
 from connectors.gateway.book import Book
 from connectors.gateway.hours import TradingHours
 from connectors.gateway.ledger import Ledger, commission_row, execution_row, order_row
 from connectors.gateway.orders import TERMINAL, Execution, Order, Status, Ticket
 from contracts.instruments import INSTRUMENTS, InstrumentSpec
 from contracts.market import Heartbeat, RawBook, RawHalt, RawTrade
-
-ACTIVE_ORDERS_MAX = 20
-"""Active orders per instrument and side (docs order_limitations)."""
 
 Record = RawBook | RawTrade | RawHalt | Heartbeat
 Key = tuple[int, int]
@@ -66,7 +62,7 @@ class Broker:
         self.executions: list[Execution] = []
         self.unlocatable: set[str] = set()
         self.now_ns = 0
-        self._last_ids: dict[int, int] = {}
+        self.last_ids: dict[int, int] = {}
         self._perm_id = 1_000_000_000 + (seed % 1000) * 1_000_000
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
@@ -75,7 +71,7 @@ class Broker:
         """Take over an order from the ledger; one that was open goes back to the market."""
         ticket = order.ticket
         self._perm_id = max(self._perm_id, perm_id)
-        self._last_ids[ticket.client_id] = max(ticket.order_id, self._last_ids.get(ticket.client_id, 0))
+        self.last_ids[ticket.client_id] = max(ticket.order_id, self.last_ids.get(ticket.client_id, 0))
         self.by_perm[perm_id] = order
         if ticket.order_id:
             self.orders[ticket.client_id, ticket.order_id] = order
@@ -88,16 +84,16 @@ class Broker:
         self.open[perm_id] = order
         if order.status == Status.PENDING_CANCEL:
             self.end(order)
-        elif order.status is not None and not self._waits_for_parent(order):
+        elif order.status is not None and not self.waits_for_parent(order):
             if ticket.gtd_ns is not None:
                 self._later(lambda: self.end(order, "GTD order expired"), at_ns=ticket.gtd_ns)
-            self._arrive(order)
+            self.arrive(order)
 
     # ---- what clients ask ----------------------------------------------------------------------------------------
 
     def next_id(self, client_id: int) -> int:
         """The next valid order id of a client: one above all it has used."""
-        return self._last_ids.get(client_id, 0) + 1
+        return self.last_ids.get(client_id, 0) + 1
 
     def place(self, ticket: Ticket, now_ns: int) -> None:
         """Accept, amend or refuse an order; what-if tickets must not come here."""
@@ -106,21 +102,21 @@ class Broker:
         if key in self.orders:
             self._amend(self.orders[key], ticket)
             return
-        if ticket.order_id <= self._last_ids.get(ticket.client_id, 0):
+        if ticket.order_id <= self.last_ids.get(ticket.client_id, 0):
             self._complain(ticket, 103, "Duplicate order id")
             return
         if ticket.parent_id and (ticket.client_id, ticket.parent_id) not in self.orders:
             self._complain(ticket, 135, f"Can't find order with id ={ticket.parent_id}")
             return
-        self._last_ids[ticket.client_id] = ticket.order_id
+        self.last_ids[ticket.client_id] = ticket.order_id
         order = self.admit(ticket)
-        reason = self.refusal(ticket)
+        reason = credit.refusal(self, ticket)
         if reason:
             self.refuse(order, 201, f"Order rejected - reason:{reason}")
         elif not ticket.transmit:
-            self._record(order)
+            self.record(order)
         else:
-            self._transmit(order)
+            self.transmit(order)
 
     def admit(self, ticket: Ticket) -> Order:
         """Register an order under a new permanent id, not yet working."""
@@ -145,7 +141,7 @@ class Broker:
             text = f"OrderId {order_id} that needs to be cancelled can not be cancelled, state: {order.status}."
             self.listener.on_order_error(client_id, order_id, 10148, text)
         elif self.entry_ns and order.status is not None:
-            self._status(order, Status.PENDING_CANCEL)
+            self.set_status(order, Status.PENDING_CANCEL)
             self._later(lambda: self.end(order))
         else:
             self.end(order)
@@ -200,8 +196,6 @@ class Broker:
     def mark(self, spec: InstrumentSpec) -> int:
         return self.books[spec.instrument].mark
 
-    # ---- what operators and faults do ----------------------------------------------------------------------------
-
     def refuse(self, order: Order, code: int, text: str) -> None:
         """Reject an order: the reason as an error, then Inactive."""
         self._leave(order)
@@ -225,155 +219,29 @@ class Broker:
         for child in order.children:
             self.end(child, reason)
 
-    def revive(self, order: Order) -> None:
-        """Bring an Inactive order back to the market (FAULTS.md G13)."""
-        assert order.status == Status.INACTIVE
-        self.completed.remove(order)
-        self.open[order.perm_id] = order
-        self._transmit(order)
-
-    def locate(self, instrument: str, now_ns: int) -> None:
-        """Shares to borrow have been found: short sales held for them go to the market."""
-        self.now_ns = now_ns
-        self.unlocatable.discard(instrument)
-        for order in [o for o in self.open.values() if o.why_held and o.ticket.spec.instrument == instrument]:
-            order.why_held = ""
-            self._publish(order)
-            if not self._waits_for_parent(order):
-                self._arrive(order)
-
-    def correct(self, execution: Execution, ticks: int) -> Execution:
-        """Correct an execution's price: the same exec id with the next correction number."""
-        stem, _, number = execution.exec_id.rpartition(".")
-        order = execution.order
-        spec, lots = order.ticket.spec, order.sign * execution.lots
-        self.account.fill(spec, -lots, execution.ticks, -execution.commission)
-        realized = self.account.fill(spec, lots, ticks, execution.commission)
-        order.value += spec.notional(ticks - execution.ticks, execution.lots)
-        corrected = dataclasses.replace(
-            execution,
-            exec_id=f"{stem}.{int(number) + 1:02d}",
-            ticks=ticks,
-            average_price=order.average_price,
-            realized_pnl=realized,
-        )
-        self.executions[self.executions.index(execution)] = corrected
-        self.ledger.append(execution_row(corrected, self.books[spec.instrument].ts_event_ns))
-        self.ledger.append(commission_row(corrected))
-        return corrected
-
-    def adjust(self, spec: InstrumentSpec, lots: int) -> None:
-        """Change a position from outside the API, at the mark (FAULTS.md G16)."""
-        ticks = self.mark(spec)
-        self.account.fill(spec, lots, ticks, Decimal(0))
-        row = {"type": "adjustment", "instrument": spec.instrument, "lots": lots, "ticks": ticks, "ts_ns": self.now_ns}
-        self.ledger.append(row)
-
-    def place_refused(self, ticket: Ticket, now_ns: int, code: int, text: str) -> None:
-        """Take an order's id and reject it (FAULTS.md G19)."""
-        self.now_ns = now_ns
-        self._last_ids[ticket.client_id] = max(ticket.order_id, self._last_ids.get(ticket.client_id, 0))
-        self.refuse(self.admit(ticket), code, text)
-
-    def place_manual(self, ticket: Ticket, now_ns: int) -> Order:
-        """An order typed at the terminal: client 0, order id 0, known by its permanent id alone (G16)."""
-        self.now_ns = now_ns
-        order = self.admit(ticket)
-        del self.orders[ticket.client_id, ticket.order_id]
-        self._submit(order)
-        return order
-
-    def bind(self, order: Order) -> None:
-        """Give a manual order an id of client 0, so that client 0 may change it."""
-        order_id = -1 - sum(client == 0 and number < 0 for client, number in self.orders)
-        order.ticket = dataclasses.replace(order.ticket, order_id=order_id)
-        self.orders[0, order_id] = order
-        self._record(order)
-
-    def twin(self, ticket: Ticket, now_ns: int) -> None:
-        """An amend that the market took for a second order: both live, one order id, one orderRef (G5)."""
-        self.now_ns = now_ns
-        self._transmit(self.admit(ticket))
-
-    def pend_cancel(self, order: Order, now_ns: int) -> None:
-        """The cancel is on its way and not confirmed yet (G12, G23)."""
-        self.now_ns = now_ns
-        self._status(order, Status.PENDING_CANCEL)
-
-    def force_fill(self, order: Order, now_ns: int) -> None:
-        """Fill all that remains, at the limit or else at the mark (G23)."""
-        self.now_ns = now_ns
-        ticks = matching.effective_limit(order) or self.mark(order.ticket.spec)
-        if ticks:
-            self._fill(order, ticks, order.remaining, matching.MAKER)
-
-    def client_ids(self) -> list[int]:
-        """Clients that have placed orders."""
-        return sorted(self._last_ids)
-
-    def roll_back_ids(self, client_id: int, count: int) -> None:
-        """Issue ids again that were used before (FAULTS.md G21); the orders keep their permanent ids."""
-        last = self._last_ids.get(client_id, 0)
-        for order_id in range(max(1, last - count + 1), last + 1):
-            self.orders.pop((client_id, order_id), None)
-        self._last_ids[client_id] = max(0, last - count)
-
-    def skip_ids(self, client_id: int, count: int) -> None:
-        """Let the ids jump ahead (FAULTS.md G18)."""
-        self._last_ids[client_id] = self._last_ids.get(client_id, 0) + count
-
-    def refusal(self, ticket: Ticket) -> str:
-        """Why the account may not place this order, in IB's words; empty when it may."""
-        spec = ticket.spec
-        active = [
-            o for o in self.open.values() if o.ticket.spec is spec and o.ticket.side == ticket.side and not o.done
-        ]
-        if self.limits and len(active) > ACTIVE_ORDERS_MAX:
-            return f"Maximum of {ACTIVE_ORDERS_MAX} active orders per side reached for {spec.symbol}"
-        lots = ticket.lots if ticket.side == "BUY" else -ticket.lots
-        held = self.account.position(spec).lots
-        working = sum(order.sign * order.remaining for order in active if order.ticket != ticket)
-        if spec.sec_type == "CRYPTO" and held + working + lots < 0:
-            return f"{spec.symbol} cannot be sold short"
-        if abs(held + lots + working) <= abs(held):
-            return ""
-        margin = self.account.margin(self._mark_or(ticket), INITIAL_MARGIN, {spec.instrument: lots + working})
-        equity = self.account.equity(self.mark)
-        if margin > equity:
-            return (
-                "YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION YOUR EQUITY WITH LOAN VALUE "
-                f"[{equity:.2f} USD] MUST EXCEED THE INITIAL MARGIN [{margin:.2f} USD]"
-            )
-        return ""
-
-    def _mark_or(self, ticket: Ticket) -> Callable[[InstrumentSpec], int]:
-        """Marks, with the order's own price for an instrument that has not been quoted yet."""
-        own = ticket.limit or ticket.stop or 0
-        return lambda spec: self.mark(spec) or (own if spec is ticket.spec else 0)
-
     # ---- the life of an order ------------------------------------------------------------------------------------
 
-    def _transmit(self, order: Order) -> None:
+    def transmit(self, order: Order) -> None:
         """Send an order and the held family it completes to the market."""
         parent = self._parent(order)
         if parent is not None and parent.status is None:
             parent.ticket = dataclasses.replace(parent.ticket, transmit=True)
-            self._submit(parent)
+            self.submit(parent)
             for sibling in parent.children:
                 if sibling.status is None:
-                    self._submit(sibling)
+                    self.submit(sibling)
         else:
-            self._submit(order)
+            self.submit(order)
 
-    def _submit(self, order: Order) -> None:
+    def submit(self, order: Order) -> None:
         ticket = order.ticket
         book = self.books[ticket.spec.instrument]
         if ticket.spec.instrument in self.unlocatable and self._sells_short(order):
             order.why_held = "locate"
-        held = bool(order.why_held) or self._waits_for_parent(order)
+        held = bool(order.why_held) or self.waits_for_parent(order)
         quiet = held or bool(self.entry_ns) or ticket.order_type != "LMT" or not self._trading(book)
         order.move(Status.PRE_SUBMITTED if quiet else Status.SUBMITTED)
-        self._publish(order)
+        self.publish(order)
         if order.why_held:
             text = "Order held while securities are located."
             self.listener.on_order_error(ticket.client_id, ticket.order_id, 404, text)
@@ -385,11 +253,11 @@ class Broker:
         if held:
             return
         if self.entry_ns:
-            self._later(lambda: self._arrive(order))
+            self._later(lambda: self.arrive(order))
         else:
-            self._arrive(order)
+            self.arrive(order)
 
-    def _arrive(self, order: Order) -> None:
+    def arrive(self, order: Order) -> None:
         """The order reaches the market: match it, then let it rest, wait as a stop, or end."""
         if order.done or order.live:
             return
@@ -414,7 +282,7 @@ class Broker:
         matching.rest(book, order)
         self.resting[name].append(order)
         if order.status == Status.PRE_SUBMITTED and self._trading(book):
-            self._status(order, Status.SUBMITTED)
+            self.set_status(order, Status.SUBMITTED)
 
     def _reach(self, book: Book, order: Order) -> int:
         return sum(lots for _, lots in book.available(order.ticket.side, matching.effective_limit(order)))
@@ -424,7 +292,7 @@ class Broker:
             if order.live and matching.triggered(book, order):
                 self.stops[book.spec.instrument].remove(order)
                 order.triggered, order.live = True, False
-                self._arrive(order)
+                self.arrive(order)
 
     def _amend(self, order: Order, ticket: Ticket) -> None:
         """The same id again: change price, size or time in force of a live order."""
@@ -436,21 +304,21 @@ class Broker:
         order.ticket = ticket
         if order.status is None:
             if ticket.transmit:
-                self._transmit(order)
+                self.transmit(order)
             return
         keeps_place = dataclasses.replace(ticket, lots=old.lots) == old and ticket.lots <= old.lots
         if keeps_place or not order.live:
-            self._publish(order)
+            self.publish(order)
             return
         self._leave(order)
         order.triggered = order.triggered and ticket.stop == old.stop
         if ticket.stop is not None and not order.triggered and order.status == Status.SUBMITTED:
             order.move(Status.PRE_SUBMITTED)
-        self._publish(order)
+        self.publish(order)
         if self.entry_ns:
-            self._later(lambda: self._arrive(order))
+            self._later(lambda: self.arrive(order))
         else:
-            self._arrive(order)
+            self.arrive(order)
 
     def _amend_problem(self, order: Order, ticket: Ticket) -> tuple[int, str] | None:
         """Why an order cannot become what the ticket says: IB's code and text."""
@@ -463,14 +331,14 @@ class Broker:
             return 105, "Order being modified does not match original order"
         if ticket.lots <= order.filled:
             return 201, f"Order rejected - reason:the new quantity must exceed the {order.filled} already filled"
-        reason = self.refusal(ticket) if ticket.lots > old.lots else ""
+        reason = credit.refusal(self, ticket) if ticket.lots > old.lots else ""
         return (201, f"Order rejected - reason:{reason}") if reason else None
 
     def _fills(self, fills: Iterable[matching.Fill] | Iterator[matching.Fill]) -> None:
         for order, ticks, lots, liquidity in fills:
-            self._fill(order, ticks, lots, liquidity)
+            self.fill(order, ticks, lots, liquidity)
 
-    def _fill(self, order: Order, ticks: int, lots: int, liquidity: int) -> None:
+    def fill(self, order: Order, ticks: int, lots: int, liquidity: int) -> None:
         """Book one fill everywhere, then tell: execution, order, status, commission."""
         assert 0 < lots <= order.remaining, f"a fill of {lots} against {order.remaining} remaining"
         spec = order.ticket.spec
@@ -502,9 +370,9 @@ class Broker:
             self._finish(order)
         elif order.status == Status.PRE_SUBMITTED:
             order.move(Status.SUBMITTED)
-            self._record(order)
+            self.record(order)
         else:
-            self._record(order)
+            self.record(order)
         self.listener.on_execution(execution)
         self.listener.on_open_order(order)
         self.listener.on_status(order)
@@ -516,13 +384,13 @@ class Broker:
         if order.done:
             for child in list(order.children):
                 if child.status is not None and not child.done and not child.live:
-                    self._arrive(child)
+                    self.arrive(child)
         for other in self._group(order):
             if order.ticket.oca_type == 1 or order.done or other.remaining <= lots:
                 self.end(other)
             else:
                 other.ticket = dataclasses.replace(other.ticket, lots=other.ticket.lots - lots)
-                self._publish(other)
+                self.publish(other)
 
     def _group(self, order: Order) -> list[Order]:
         """The other open orders of the order's OCA group, or its siblings under one parent."""
@@ -532,16 +400,16 @@ class Broker:
         others = [o for o in self.open.values() if group and o.ticket.oca_group == group] or siblings
         return [other for other in others if other is not order and not other.done]
 
-    def _status(self, order: Order, status: Status) -> None:
+    def set_status(self, order: Order, status: Status) -> None:
         order.move(status)
-        self._publish(order)
+        self.publish(order)
 
-    def _publish(self, order: Order) -> None:
-        self._record(order)
+    def publish(self, order: Order) -> None:
+        self.record(order)
         self.listener.on_open_order(order)
         self.listener.on_status(order)
 
-    def _record(self, order: Order) -> None:
+    def record(self, order: Order) -> None:
         self.ledger.append(order_row(order, self.now_ns))
 
     def _finish(self, order: Order) -> None:
@@ -549,7 +417,7 @@ class Broker:
         order.completed_ns = self.now_ns
         self.open.pop(order.perm_id, None)
         self.completed.append(order)
-        self._record(order)
+        self.record(order)
 
     def _leave(self, order: Order) -> None:
         """Take an order off the market."""
@@ -563,7 +431,7 @@ class Broker:
         ticket = order.ticket
         return self.orders.get((ticket.client_id, ticket.parent_id)) if ticket.parent_id else None
 
-    def _waits_for_parent(self, order: Order) -> bool:
+    def waits_for_parent(self, order: Order) -> bool:
         parent = self._parent(order)
         return parent is not None and parent.status != Status.FILLED
 

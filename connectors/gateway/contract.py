@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
+from connectors.gateway.hours import NEW_YORK
 from connectors.gateway.order_frames import trading_class
 from connectors.gateway.wire import Fields, Value
 from contracts.instruments import BY_CON_ID, INSTRUMENTS, InstrumentSpec
@@ -62,7 +64,7 @@ class ContractQuery:
         )
 
 
-def details(req_id: int, spec: InstrumentSpec, version: int) -> list[Value]:
+def details(req_id: int, spec: InstrumentSpec, version: int, now_ns: int) -> list[Value]:
     """The fields of contractData (10)."""
     stock = spec.sec_type == "STK"
     values: list[Value] = [10] if version >= 164 else [10, 8]
@@ -72,7 +74,7 @@ def details(req_id: int, spec: InstrumentSpec, version: int) -> list[Value]:
         values.append(100 if stock else 1)  # mdSizeMultiplier
     exchanges = f"SMART,{spec.primary_exchange}" if stock else spec.exchange
     values += ["", ORDER_TYPES, exchanges, 1, 0, spec.long_name, spec.primary_exchange, "", "", "", ""]
-    values += ["US/Eastern" if stock else "UTC", *_hours(stock), "", 0, 0, 1 if stock else 4, "", "", "26", ""]
+    values += ["US/Eastern" if stock else "UTC", *_hours(stock, now_ns), "", 0, 0, 1 if stock else 4, "", "", "26", ""]
     values.append("COMMON" if stock else "")
     if version == 163:
         values.append(spec.lot_size)
@@ -81,11 +83,20 @@ def details(req_id: int, spec: InstrumentSpec, version: int) -> list[Value]:
     return values
 
 
-def _hours(stock: bool) -> list[Value]:
-    """Trading and liquid hours of one day. The simulation keeps no calendar: it names the hours of a week day."""
-    if stock:
-        return ["20260105:0400-20260105:2000", "20260105:0930-20260105:1600"]
-    return ["20260105:0000-20260105:2359"] * 2
+def _hours(stock: bool, now_ns: int) -> list[Value]:
+    """Trading and liquid hours of a week from now on, in the time zone of the instrument."""
+    zone = NEW_YORK if stock else UTC
+    today = datetime.fromtimestamp(now_ns / 1e9, UTC).astimezone(zone)
+    days = [(today + timedelta(days=n)) for n in range(7)]
+
+    def sessions(begin: str, end: str) -> str:
+        shut = [stock and day.weekday() >= 5 for day in days]
+        texts = [day.strftime("%Y%m%d") for day in days]
+        return ";".join(
+            f"{day}:CLOSED" if closed else f"{day}:{begin}-{day}:{end}" for day, closed in zip(texts, shut, strict=True)
+        )
+
+    return [sessions("0400", "2000"), sessions("0930", "1600")] if stock else [sessions("0000", "2359")] * 2
 
 
 def search(pattern: str) -> list[InstrumentSpec]:

@@ -37,7 +37,7 @@ def contract_details(session: Session, fields: Fields) -> None:
     if not found:
         raise Refused(200, contract.NO_SECURITY)
     for spec in found:
-        session.send(contract.details(req_id, spec, session.version))
+        session.send(contract.details(req_id, spec, session.version, session.gateway.now_ns()))
     session.send([52, 1, req_id])
 
 

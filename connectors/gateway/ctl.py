@@ -1,7 +1,7 @@
 """The gateway's control port: HTTP on 127.0.0.1 with JSON, a small ledger page, and the command line that talks to it.
 
 GET /status, /ledger, /faults; POST /faults with `{"fault": "G7", "count": 2, ...}`, POST /clear with `{"fault": "G7"}`
-or `{}`, POST /locate with `{"instrument": "SPY"}`; GET / is the page. Port and answers are meant for this machine alone.
+or `{}`, POST /locate with `{"instrument": "SPY"}`; GET / is the page.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def main(argv: list[str]) -> int:
     arm.add_argument("fault", help=", ".join(CATALOGUE))
     arm.add_argument("--count", type=int, help="happen on the next COUNT occasions (default: 1)")
     arm.add_argument("--rate", type=float, help="chance of each occasion, above 0 and up to 1")
-    arm.add_argument("args", nargs="*", metavar="NAME=VALUE", help="arguments of the fault")
+    arm.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an argument of the fault")
     clear = commands.add_parser("clear", help="switch one fault off, or all")
     clear.add_argument("fault", nargs="?")
     locate = commands.add_parser("locate", help="find shares to borrow for short sales that wait")
@@ -225,7 +225,7 @@ def _command(control: Control, args: argparse.Namespace) -> Any:
             return control.faults()
         case "arm":
             options = {key: value for key, value in (("count", args.count), ("rate", args.rate)) if value is not None}
-            control.arm(args.fault, **options, **dict(_pair(raw) for raw in args.args))
+            control.arm(args.fault, **options, **dict(_pair(raw) for raw in args.set))
         case "clear":
             control.clear(args.fault)
         case "locate":

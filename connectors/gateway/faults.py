@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from contracts.instruments import INSTRUMENTS
+
 Args = dict[str, Any]
 
 
@@ -28,11 +30,20 @@ class FaultInfo:
     choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
+CHOICES: Final[dict[str, tuple[Any, ...]]] = {
+    "symbol": tuple(INSTRUMENTS),
+    "side": ("BUY", "SELL"),
+    "data": ("kept", "lost"),
+    "on": ("place", "cancel"),
+}
+
+
 def _info(title: str, occasion: str, modes: tuple[Any, ...] = (), **defaults: Any) -> FaultInfo:
     """Catalogue entry; `modes` are the choices of the argument `mode`, the first is its default."""
+    choices = {name: CHOICES[name] for name in defaults if name in CHOICES}
     if modes:
-        defaults = {"mode": modes[0], **defaults}
-    return FaultInfo(title, occasion, defaults, {"mode": modes} if modes else {})
+        defaults, choices = {"mode": modes[0], **defaults}, {"mode": modes, **choices}
+    return FaultInfo(title, occasion, defaults, choices)
 
 
 CATALOGUE: Final[dict[str, FaultInfo]] = {
@@ -66,6 +77,22 @@ CATALOGUE: Final[dict[str, FaultInfo]] = {
 }
 
 
+def _check(fault: str, info: FaultInfo, name: str, value: Any) -> None:
+    """FaultError when an argument is unknown, of the wrong kind, or out of range."""
+    if name not in info.defaults:
+        raise FaultError(f"{fault} has no argument {name}; it has: {', '.join(info.defaults) or 'none'}")
+    default = info.defaults[name]
+    fits = isinstance(value, type(default)) or (isinstance(default, float) and isinstance(value, int))
+    if not fits or isinstance(value, bool):
+        raise FaultError(f"{fault} wants {name} like {default!r}, not {value!r}")
+    if value not in info.choices.get(name, (value,)):
+        raise FaultError(f"{fault} knows {name} as one of {info.choices[name]}, not {value!r}")
+    if name not in info.choices and not isinstance(default, str):
+        least = 1 if isinstance(default, int) and default else 0
+        if not least <= value < 1e9 or (name == "every_s" and value == 0):
+            raise FaultError(f"{fault} wants {name} from {least} up, not {value!r}")
+
+
 @dataclass(slots=True)
 class Armed:
     """How a fault is switched on; `left` None means without end."""
@@ -93,15 +120,7 @@ class Panel:
         if count is not None and count < 1:
             raise FaultError(f"the count of {fault} must be at least 1")
         for name, value in args.items():
-            if name not in info.defaults:
-                known = ", ".join(info.defaults) or "none"
-                raise FaultError(f"{fault} has no argument {name}; it has: {known}")
-            if not isinstance(value, type(info.defaults[name])) and not (
-                isinstance(info.defaults[name], float) and isinstance(value, int)
-            ):
-                raise FaultError(f"{fault} wants {name} like {info.defaults[name]!r}, not {value!r}")
-            if value not in info.choices.get(name, (value,)):
-                raise FaultError(f"{fault} knows {name} as one of {info.choices[name]}, not {value!r}")
+            _check(fault, info, name, value)
         left = count if count is not None else (1 if rate is None else None)
         self.armed[fault] = Armed(left, 1.0 if rate is None else rate, {**info.defaults, **args})
 

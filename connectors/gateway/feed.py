@@ -6,14 +6,14 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from connectors.gateway.broker import Record
 from connectors.market.source import open_source
-from contracts.market import RAW_RECORD, Heartbeat
+from contracts.market import RAW_RECORD, Heartbeat, Raw, RawBook, RawHalt, RawTrade
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ BURST = 200
 """Records applied in one go before the sockets get their turn."""
 TAIL_RECORDS = 200
 """Records per partition read back at the start, so that every book is known at once."""
+RETRY_S = 1.0
 
 
 def open_feed(spec: str, *, seed: int, speed: float) -> AsyncIterator[Record]:
@@ -55,35 +56,64 @@ async def paced(records: Iterable[Record], speed: float) -> AsyncIterator[Record
 async def kafka_feed(spec: str) -> AsyncIterator[Record]:
     """Records of a live topic, all partitions, without a group, from the last records of each partition on.
 
-    SASL comes from the environment: KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD, KAFKA_SASL_MECHANISM,
-    KAFKA_SECURITY_PROTOCOL. Records that do not validate are skipped: they are the dead-letter topic's business.
+    A broker that is away and a topic that is not there yet are waited for; reading goes on where it was left. SASL
+    comes from the environment: KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD, KAFKA_SASL_MECHANISM, KAFKA_SECURITY_PROTOCOL.
     """
-    from aiokafka import AIOKafkaConsumer
+    from aiokafka.errors import KafkaError
 
     url = urlsplit(spec)
     topic = url.path.strip("/") or "market_raw"
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=url.netloc, enable_auto_commit=False, **_sasl())
-    await consumer.start()
+    tail = Tail()
+    while True:
+        try:
+            async for record in _follow(url.netloc, topic, tail):
+                yield record
+        except KafkaError as error:
+            log.warning("no records of %s from %s yet (%s); trying again", topic, url.netloc, error)
+            await asyncio.sleep(RETRY_S)
+
+
+class Tail:
+    """How far a topic has been read, by partition, and where it ended at the start."""
+
+    def __init__(self) -> None:
+        self.next: dict[int, int] = {}
+        self.live: dict[int, int] = {}
+
+    def starts(self, partition: int, first: int, end: int) -> int:
+        """The offset to read from; the first time, enough of the past to know the books."""
+        self.live.setdefault(partition, end)
+        return max(first, self.next.get(partition, end - TAIL_RECORDS))
+
+    def accepts(self, record: Raw | Heartbeat, partition: int, offset: int) -> TypeGuard[Record]:
+        """Whether a record counts: a broker's ticks and bars show no book, and past trades fill nobody."""
+        if isinstance(record, RawTrade):
+            return offset >= self.live.get(partition, 0)
+        return isinstance(record, RawBook | RawHalt | Heartbeat)
+
+
+async def _follow(bootstrap: str, topic: str, tail: Tail) -> AsyncIterator[Record]:
+    """Records from where `tail` stands; KafkaError when the broker is away or does not have the topic yet."""
+    from aiokafka import AIOKafkaConsumer
+
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=None, **_sasl())
     try:
-        partitions = await _partitions(consumer, topic)
+        await consumer.start()
+        partitions = sorted(consumer.assignment())
         first = await consumer.beginning_offsets(partitions)
         for partition, end in (await consumer.end_offsets(partitions)).items():
-            consumer.seek(partition, max(first[partition], end - TAIL_RECORDS))
+            consumer.seek(partition, tail.starts(partition.partition, first[partition], end))
         async for message in consumer:
+            tail.next[message.partition] = message.offset + 1
             try:
-                yield RAW_RECORD.validate_json(message.value)
+                record = RAW_RECORD.validate_json(message.value)
             except ValidationError:
                 log.warning("record %s-%d@%d is not a market record", topic, message.partition, message.offset)
+                continue
+            if tail.accepts(record, message.partition, message.offset):
+                yield record
     finally:
         await consumer.stop()
-
-
-async def _partitions(consumer: Any, topic: str) -> list[Any]:
-    """All partitions of the subscribed topic; waits while it does not exist yet. Without a group all are ours."""
-    while not consumer.assignment():
-        log.info("waiting for the topic %s", topic)
-        await asyncio.sleep(0.5)
-    return sorted(consumer.assignment())
 
 
 def _sasl() -> dict[str, str]:

@@ -21,6 +21,10 @@ from contracts.instruments import INSTRUMENTS
 Row = dict[str, Any]
 
 
+class LedgerError(Exception):
+    """A ledger file cannot be used."""
+
+
 class Ledger:
     """Appends rows; keeps them in memory too when it has no file."""
 
@@ -174,9 +178,15 @@ def commission_row(execution: Execution) -> Row:
 
 
 def read(path: Path) -> LedgerView:
-    """The view of a ledger file, also while the gateway still writes it (a torn last line is not yet a row)."""
+    """The view of a ledger file, also while the gateway still writes it (a torn last line is not yet a row).
+
+    LedgerError when the file is something else.
+    """
     with path.open(encoding="utf-8") as lines:
-        return fold(json.loads(line) for line in lines if line.endswith("\n"))
+        try:
+            return fold(json.loads(line) for line in lines if line.endswith("\n"))
+        except (ValueError, KeyError, TypeError) as error:
+            raise LedgerError(f"{path} is not a ledger of this gateway ({error}); give another file") from None
 
 
 def fold(rows: Iterable[Row]) -> LedgerView:

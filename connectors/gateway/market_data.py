@@ -15,7 +15,8 @@ from connectors.gateway.book import Book, Levels
 from connectors.gateway.wire import Value
 from contracts.instruments import InstrumentSpec
 
-Send = Callable[[list[Value]], None]
+Send = Callable[[list[Value]], bool]
+"""Sends one message; False when it was left out, so that the line tells it again with the next change."""
 
 BID, ASK, LAST, HIGH, LOW, VOLUME, CLOSE, OPEN = 1, 2, 4, 6, 7, 8, 9, 14
 BID_SIZE, ASK_SIZE, LAST_SIZE = 0, 3, 5
@@ -53,9 +54,9 @@ class QuoteLine:
             self._trade(book)
         if book.close:
             self._plain(CLOSE, self.spec.price(book.close))
-        if book.halted != bool(self.sent.get(HALTED, False)):
+        halted: list[Value] = [45, 6, self.req_id, HALTED, int(book.halted)]
+        if book.halted != bool(self.sent.get(HALTED, False)) and self.send(halted):
             self.sent[HALTED] = book.halted
-            self.send([45, 6, self.req_id, HALTED, int(book.halted)])
 
     def start(self, book: Book) -> None:
         """The first picture, with what comes once."""
@@ -89,20 +90,17 @@ class QuoteLine:
         return DELAYED.get(kind, kind) if self.delayed else kind
 
     def _price(self, kind: int, price: Value, size: Value) -> None:
-        if self.sent.get(kind) != price:
+        if self.sent.get(kind) != price and self.send(frames.tick_price(self.req_id, self._type(kind), price, size)):
             self.sent[kind], self.sent[SIZE_OF[kind]] = price, size
-            self.send(frames.tick_price(self.req_id, self._type(kind), price, size))
         self._size(SIZE_OF[kind], size)
 
     def _size(self, kind: int, size: Value) -> None:
-        if self.sent.get(kind) != size:
+        if self.sent.get(kind) != size and self.send(frames.tick_size(self.req_id, self._type(kind), size)):
             self.sent[kind] = size
-            self.send(frames.tick_size(self.req_id, self._type(kind), size))
 
     def _plain(self, kind: int, price: Value) -> None:
-        if self.sent.get(kind) != price:
+        if self.sent.get(kind) != price and self.send(frames.tick_price(self.req_id, self._type(kind), price, 0)):
             self.sent[kind] = price
-            self.send(frames.tick_price(self.req_id, self._type(kind), price, 0))
 
 
 @dataclass(slots=True)
@@ -120,26 +118,26 @@ class DepthLine:
     def update(self, book: Book) -> None:
         """Send the rows that changed since the last call."""
         for side, levels in ((1, book.bids), (0, book.asks)):
-            rows, old = levels[: self.rows], self.sent[side]
+            rows, known = levels[: self.rows], self.sent[side]
             for row, level in enumerate(rows):
-                if row >= len(old):
-                    self._row(row, 0, side, level)
-                elif level != old[row]:
-                    self._row(row, 1, side, level)
-            for row in range(len(old) - 1, len(rows) - 1, -1):
-                self._row(row, 2, side, (0, 0))
-            self.sent[side] = rows
+                if row >= len(known):
+                    if not self._row(row, 0, side, level):
+                        return
+                    known.append(level)
+                elif level != known[row] and self._row(row, 1, side, level):
+                    known[row] = level
+            while len(known) > len(rows) and self._row(len(known) - 1, 2, side, (0, 0)):
+                known.pop()
 
     def start(self, book: Book) -> None:
         self.update(book)
 
-    def _row(self, row: int, operation: int, side: int, level: tuple[int, int]) -> None:
+    def _row(self, row: int, operation: int, side: int, level: tuple[int, int]) -> bool:
         price, size = self.spec.price(level[0]), frames.sized(level[1], self.spec, self.version)
         if self.smart:
             maker = self.spec.primary_exchange or self.spec.exchange
-            self.send(frames.depth_l2(self.req_id, row, maker, operation, side, price, size))
-        else:
-            self.send(frames.depth(self.req_id, row, operation, side, price, size))
+            return self.send(frames.depth_l2(self.req_id, row, maker, operation, side, price, size))
+        return self.send(frames.depth(self.req_id, row, operation, side, price, size))
 
 
 class Line(Protocol):

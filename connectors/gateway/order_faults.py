@@ -52,7 +52,7 @@ class OrderFaults:
         known = broker.orders.get(key)
         if known is not None and not known.done:
             if self.panel.strike("G5") is not None:
-                broker.twin(ticket, now_ns)
+                self.gateway.office.twin(ticket, now_ns)
             else:
                 broker.place(ticket, now_ns)
             return
@@ -62,7 +62,7 @@ class OrderFaults:
         if ticket.spec.instrument in halted:
             self.panel.hits["G19"] += 1
             text = "Order rejected - reason:Orders cannot be transmitted for a halted security."
-            broker.place_refused(ticket, now_ns, 201, text)
+            self.gateway.office.place_refused(ticket, now_ns, 201, text)
             return
         args = self.panel.strike("G1")
         if args is not None:
@@ -89,7 +89,7 @@ class OrderFaults:
             self._later(args["delay_s"], lambda: self._reject(order, args))
 
     def _reject(self, order: Order, args: dict[str, Any]) -> None:
-        if order.done or order.filled:
+        if order.done or order.filled or order.status == Status.PENDING_CANCEL:
             return
         self.panel.hits["G13"] += 1
         broker = self.gateway.broker
@@ -97,7 +97,7 @@ class OrderFaults:
         code = 201 if args["mode"] == "revive" else int(args["mode"])
         broker.refuse(order, code, REJECTIONS[code])
         if args["mode"] == "revive":
-            self._later(args["delay_s"], lambda: broker.revive(order))
+            self._later(args["delay_s"], lambda: self.gateway.office.revive(order))
 
     def cancel(self, client_id: int, order_id: int) -> None:
         """cancelOrder on its way to the broker."""
@@ -119,7 +119,7 @@ class OrderFaults:
     def _cancel_trouble(self, order: Order, args: dict[str, Any]) -> None:
         ticket, broker = order.ticket, self.gateway.broker
         if args["mode"] == "late":
-            broker.pend_cancel(order, self.gateway.now_ns())
+            self.gateway.office.pend_cancel(order, self.gateway.now_ns())
             self._later(args["delay_s"], lambda: broker.end(order))
             return
         code = int(args["mode"])
@@ -130,7 +130,7 @@ class OrderFaults:
         broker.now_ns = self.gateway.now_ns()
         ticket = order.ticket
         if args["mode"] == "pending":
-            broker.pend_cancel(order, broker.now_ns)
+            self.gateway.office.pend_cancel(order, broker.now_ns)
         else:
             for session in self.gateway.watchers(ticket.client_id):
                 session.send(frames.order_status(order, Status.CANCELLED))
@@ -139,7 +139,7 @@ class OrderFaults:
         def fill() -> None:
             if not order.done:
                 self.panel.hits["G23"] += 1
-                broker.force_fill(order, self.gateway.now_ns())
+                self.gateway.office.force_fill(order, self.gateway.now_ns())
 
         self._later(args["delay_s"], fill)
 
@@ -204,7 +204,7 @@ class OrderFaults:
         if fill not in broker.executions or fill.ticks + ticks <= 0:
             return
         broker.now_ns = self.gateway.now_ns()
-        corrected = broker.correct(fill, fill.ticks + ticks)
+        corrected = self.gateway.office.correct(fill, fill.ticks + ticks)
         self.gateway.account_changed = True
         self.tell("execution", fill.order, lambda s: frames.execution(-1, corrected, name, s.version))
         self.tell("commission", fill.order, lambda _: frames.commission_report(corrected))

@@ -5,19 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 from connectors.gateway.broker import Broker
-from connectors.gateway.ledger import LedgerView, OrderRow
+from connectors.gateway.ledger import LedgerError, LedgerView, OrderRow
 from connectors.gateway.orders import Execution, Order, Status, Ticket
 from contracts.instruments import INSTRUMENTS
 
 
-class LedgerMismatch(Exception):  # noqa: N818 - says what is wrong with two things at once
-    """The ledger belongs to another account."""
-
-
 def restore(broker: Broker, view: LedgerView) -> None:
-    """Put a new broker into the state its ledger describes. LedgerMismatch when it is another account's."""
+    """Put a new broker into the state its ledger describes. LedgerError when it is another account's."""
     if view.account != broker.account.name:
-        raise LedgerMismatch(f"the ledger is of account {view.account}, not {broker.account.name}; give another file")
+        raise LedgerError(f"the ledger is of account {view.account}, not {broker.account.name}; give another file")
     broker.account.cash = broker.account.cash_start = view.cash_start
     orders = {row.perm_id: _order(row) for row in view.orders.values()}
     _fill(broker, view, orders)

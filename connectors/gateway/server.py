@@ -19,8 +19,11 @@ from connectors.gateway import (
     market_requests,
     order_frames,
     order_requests,
+    tick_requests,
+    unavailable,
 )
 from connectors.gateway.account import Account
+from connectors.gateway.backoffice import BackOffice
 from connectors.gateway.broker import Broker, Record
 from connectors.gateway.faults import CATALOGUE, FaultError, Panel
 from connectors.gateway.hours import TradingHours
@@ -52,8 +55,10 @@ HANDLERS = {
     **contract_requests.HANDLERS,
     **market_requests.HANDLERS,
     **history_requests.HANDLERS,
+    **tick_requests.HANDLERS,
     **order_requests.HANDLERS,
     **account_requests.HANDLERS,
+    **unavailable.HANDLERS,
 }
 """Message id to the function that answers it."""
 
@@ -91,6 +96,7 @@ class Gateway:
             hours=TradingHours(enforced=settings.hours),
             limits=settings.pacing,
         )
+        self.office = BackOffice(self.broker)
         for instrument in settings.hard_to_borrow:
             self._known(instrument)
             self.broker.unlocatable.add(instrument)
@@ -102,7 +108,6 @@ class Gateway:
         self.link_faults = LinkFaults(self, self.panel)
         self.auto_bind = False
         self.foreign: set[int] = set()
-        self.response_s = settings.response_s
         self.connections: set[Session] = set()
         self.sessions: dict[int, Session] = {}
         self.records = 0
@@ -111,7 +116,7 @@ class Gateway:
         self._open_ledger()
 
     def _open_ledger(self) -> None:
-        """Go on where the ledger ends, or begin a new one. LedgerMismatch when it is another account's."""
+        """Go on where the ledger ends, or begin a new one. LedgerError when it is another account's."""
         view = self.ledger.view()
         if view.account:
             restore(self.broker, view)
@@ -165,7 +170,7 @@ class Gateway:
 
     def request(self, session: Session, message_id: int, fields: Fields) -> None:
         """Answer one request of a started session, within IB's message rate."""
-        if self.settings.pacing and session.rate.exceeded(time.monotonic()):
+        if self.settings.pacing and not session.paced and session.rate.exceeded(time.monotonic()):
             self.panel.hits["G11"] += 1
             session.error(-1, 100, "Max rate of messages per second has been exceeded: max=50")
             session.close()
@@ -208,10 +213,7 @@ class Gateway:
         if not isinstance(record, Heartbeat) and record.instrument in self.broker.books:
             book = self.broker.books[record.instrument]
             self.tapes[record.instrument].record(book, self.broker.now_ns)
-            if self.settings.feed_s > 0:
-                asyncio.get_running_loop().call_later(self.settings.feed_s, self.hub.changed, book)
-            else:
-                self.hub.changed(book)
+            self.hub.changed(book)
 
     async def replay(self, feed: AsyncIterator[Record]) -> None:
         """Apply a feed until it ends; the books stay as it leaves them."""
@@ -273,7 +275,7 @@ class Gateway:
     def locate(self, instrument: str) -> None:
         """Shares to borrow have been found. FaultError when the instrument is unknown."""
         self._known(instrument)
-        self.broker.locate(instrument, self.now_ns())
+        self.office.locate(instrument, self.now_ns())
 
     def _known(self, instrument: str) -> None:
         if instrument not in self.broker.books:
@@ -312,7 +314,7 @@ class Gateway:
 
     def bind(self, order: Order) -> None:
         """Bind a manual order to client 0, and tell it."""
-        self.broker.bind(order)
+        self.office.bind(order)
         session = self.sessions.get(0)
         if session is not None:
             session.send([100, order.perm_id, 0, order.ticket.order_id])

@@ -31,6 +31,39 @@ REQ_ID_AT = dict.fromkeys((3, 20, 22, 78, 79, *range(81, 99), 100, 101, 102, 103
 """Requests without a version field, whose id comes first; elsewhere it comes second."""
 
 
+class DelayLine:
+    """Passes bytes on after a fixed delay, in order; at once when the delay is zero."""
+
+    def __init__(self, delay_s: float, out: Callable[[bytes], None]) -> None:
+        self._delay_s, self._out = delay_s, out
+        self._waiting: deque[tuple[float, bytes]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put(self, data: bytes) -> None:
+        if self._delay_s <= 0:
+            self._out(data)
+            return
+        loop = asyncio.get_running_loop()
+        self._waiting.append((loop.time() + self._delay_s, data))
+        if self._timer is None:
+            self._timer = loop.call_at(self._waiting[0][0], self._flush)
+
+    def stop(self) -> None:
+        """Forget what waits: the connection is gone."""
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._waiting and self._waiting[0][0] <= loop.time():
+            self._out(self._waiting.popleft()[1])
+        if self._waiting:
+            self._timer = loop.call_at(self._waiting[0][0], self._flush)
+
+
 class Session(asyncio.Protocol):
     """Bytes in, requests out to the dispatch table; answers in, bytes out."""
 
@@ -39,13 +72,14 @@ class Session(asyncio.Protocol):
         self.version = 0
         self.client_id: int | None = None
         self.muted = False
+        self.paced = False
         self.subscriptions: dict[tuple[str, int], Any] = {}
         self.market_data_type = 1
         self.rate = MessageRate()
         self.transport: asyncio.Transport | None = None
         self._deframer = Deframer()
-        self._outbox: deque[tuple[float, bytes]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._answers = DelayLine(gateway.settings.response_s, self.write)
+        self._data = DelayLine(gateway.settings.feed_s, self.write)
 
     # ---- the socket ----------------------------------------------------------------------------------------------
 
@@ -58,8 +92,8 @@ class Session(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         log.debug("client %s has gone: %s", self.client_id, exc)
         self.transport = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._answers.stop()
+        self._data.stop()
         self.gateway.release(self)
 
     def data_received(self, data: bytes) -> None:
@@ -105,7 +139,7 @@ class Session(asyncio.Protocol):
 
     def _negotiate(self, payload: bytes) -> None:
         """`v<min>..<max>[ options]`: the highest version both sides know, or the end."""
-        head = payload.decode("ascii", "replace").rstrip("\0").split(" ")[0]
+        head, _, options = payload.decode("ascii", "replace").rstrip("\0").partition(" ")
         low, _, high = head.removeprefix("v").partition("..")
         try:
             client_min, client_max = int(low), int(high or low)
@@ -114,7 +148,7 @@ class Session(asyncio.Protocol):
         version = min(client_max, VERSION_MAX)
         if version < max(client_min, VERSION_MIN):
             raise WireError(f"no common version: client {head[:40]}, gateway {VERSION_MIN}..{VERSION_MAX}")
-        self.version = version
+        self.version, self.paced = version, "+PACEAPI" in options
         self.gateway.greet(self, lambda: self.write(frame([version, frames.clock(self.gateway.now_ns())])))
 
     def _start(self, fields: Fields) -> None:
@@ -142,37 +176,21 @@ class Session(asyncio.Protocol):
         if self.transport is not None:
             self.deliver(values)
 
-    def send_data(self, values: Iterable[Value]) -> None:
-        """Queue market data, which a client that lags behind goes without."""
+    def send_data(self, values: Iterable[Value]) -> bool:
+        """Queue market data; False when the client lags behind, or data does not flow, and goes without."""
         if self.transport is None or not self.gateway.link_faults.data_flows():
-            return
-        if self.transport.get_write_buffer_size() < DATA_BYTES_MAX:
-            self.deliver(values)
+            return False
+        if self.transport.get_write_buffer_size() >= DATA_BYTES_MAX:
+            return False
+        self._data.put(frame(values))
+        return True
 
     def error(self, req_id: int, code: int, text: str) -> None:
         self.send(frames.error(req_id, code, text, self.version))
 
     def deliver(self, values: Iterable[Value]) -> None:
-        """Encode and send after the response latency; the order of messages is kept."""
-        delay_s = self.gateway.response_s
-        if delay_s <= 0 and not self._outbox:
-            self.write(frame(values))
-            return
-        loop = asyncio.get_running_loop()
-        due = loop.time() + delay_s
-        if self._outbox:
-            due = max(due, self._outbox[-1][0])
-        self._outbox.append((due, frame(values)))
-        if self._timer is None:
-            self._timer = loop.call_at(due, self._flush)
-
-    def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = None
-        while self._outbox and self._outbox[0][0] <= loop.time():
-            self.write(self._outbox.popleft()[1])
-        if self._outbox:
-            self._timer = loop.call_at(self._outbox[0][0], self._flush)
+        """Encode and send after the response latency; the order of answers is kept."""
+        self._answers.put(frame(values))
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the socket; a client with too much unread is cut off."""

@@ -6,6 +6,7 @@ the gateway's start is invented: a seeded random walk back from the first price 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections import deque
@@ -17,6 +18,8 @@ from connectors.gateway.book import Book
 TICKS_MAX: Final = 10_000
 SECONDS_MAX, MINUTES_MAX = 7_200, 20_160
 KINDS: Final = ("TRADES", "BID", "ASK", "MIDPOINT")
+BACKFILL_MAX: Final = 10_000
+"""Invented bars reach back this many steps of their size and no further."""
 VOLATILITY_PER_YEAR: Final = 0.2
 SECONDS_PER_YEAR: Final = 252 * 6.5 * 3600
 
@@ -77,6 +80,7 @@ class Tape:
         self.first: tuple[int, int] | None = None
         self._series = {(k, s): Series(s, n) for k in KINDS for s, n in ((1, SECONDS_MAX), (60, MINUTES_MAX))}
         self._prints = 0
+        self._walks: dict[int, Walk] = {}
 
     def record(self, book: Book, now_ns: int) -> None:
         """Take down what is new in a book."""
@@ -109,7 +113,7 @@ class Tape:
         base = self._series[kind, 1 if size_s < 60 else 60].bars
         for bar in base:
             begin = bar.start_s - bar.start_s % size_s
-            if not start_s <= begin < end_s:
+            if not start_s <= bar.start_s < end_s:
                 continue
             if bars and bars[-1].start_s == begin:
                 bars[-1].merge(bar)
@@ -117,34 +121,50 @@ class Tape:
                 bars.append(Bar(begin, *(bar.open, bar.high, bar.low, bar.close, bar.volume, bar.turnover, bar.count)))
         return bars
 
-    def current(self, kind: str, size_s: int, now_s: int) -> Bar | None:
-        """The bar that is being built."""
-        begin = now_s - now_s % size_s
-        found = self.bars(kind, size_s, begin, begin + size_s)
-        return found[-1] if found else None
+    def last(self, kind: str) -> int | None:
+        """The newest price of a kind in half ticks."""
+        bars = self._series[kind, 1].bars
+        return bars[-1].close if bars else None
 
     def backfill(self, size_s: int, start_s: int, end_s: int) -> list[Bar]:
         """Invented bars in [start_s, end_s): a geometric random walk of 20 % a year, back from the first price seen.
 
-        Each step is drawn from its own generator seeded by gateway seed, instrument, bar size and distance, so a
-        request repeats; walks of different bar sizes are not each other's aggregates.
+        The walk of one bar size is drawn in one go from a generator seeded by gateway seed, instrument and size, so a
+        request repeats; walks of different sizes are not each other's aggregates.
         """
         assert self.first is not None
+        if start_s >= end_s:
+            return []
         anchor_s = self.first[0] - self.first[0] % size_s
-        sigma = VOLATILITY_PER_YEAR * math.sqrt(size_s / SECONDS_PER_YEAR)
-        price = float(self.first[1])
-        bars: list[Bar] = []
-        for step in range(1, max(0, (anchor_s - start_s) // size_s) + 1):
-            begin = anchor_s - step * size_s
-            draw = random.Random(f"{self.seed}/{self.name}/{size_s}/{step}")
-            close = max(2, round(price / 2) * 2)
-            price *= math.exp(-sigma * draw.gauss(0, 1))
-            open_ = max(2, round(price / 2) * 2)
-            reach = 2 * round(sigma * price * draw.random() / 4)
-            high, low = max(open_, close) + reach, max(2, min(open_, close) - reach)
-            volume = draw.randrange(100, 10_000)
-            if begin < end_s:
-                bars.append(
-                    Bar(begin, open_, high, low, close, volume, volume * (open_ + close) // 2, volume // 100 + 1)
-                )
+        walk = self._walks.setdefault(size_s, Walk(self.first[1], size_s, f"{self.seed}/{self.name}/{size_s}"))
+        steps = min(BACKFILL_MAX, (anchor_s - start_s) // size_s)
+        first = max(0, -(-(anchor_s - end_s) // size_s))
+        walked = enumerate(walk.bars(first, steps), first + 1)
+        bars = [dataclasses.replace(bar, start_s=anchor_s - step * size_s) for step, bar in walked]
         return bars[::-1]
+
+
+class Walk:
+    """An endless random walk into the past; bar 0 is the last before the start."""
+
+    def __init__(self, price: int, size_s: int, seed: str) -> None:
+        self._price = float(price)
+        self._sigma = VOLATILITY_PER_YEAR * math.sqrt(size_s / SECONDS_PER_YEAR)
+        self._random = random.Random(seed)
+        self._bars: list[Bar] = []
+
+    def bars(self, first: int, end: int) -> list[Bar]:
+        """Bars [first, end), newest first, without their times."""
+        while len(self._bars) < end:
+            self._bars.append(self._step())
+        return self._bars[first:end]
+
+    def _step(self) -> Bar:
+        draw = self._random
+        close = max(2, round(self._price / 2) * 2)
+        self._price *= math.exp(-self._sigma * draw.gauss(0, 1))
+        open_ = max(2, round(self._price / 2) * 2)
+        reach = 2 * round(self._sigma * self._price * draw.random() / 4)
+        volume = 100 + int(draw.random() * 9_900)
+        high, low = max(open_, close) + reach, max(2, min(open_, close) - reach)
+        return Bar(0, open_, high, low, close, volume, volume * (open_ + close) // 2, volume // 100 + 1)

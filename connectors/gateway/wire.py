@@ -47,7 +47,7 @@ def text(value: Value) -> str:
 
 def frame(values: Iterable[Value]) -> bytes:
     """One framed message from its fields."""
-    payload = ("\0".join([text(value) for value in values]) + "\0").encode("ascii", "backslashreplace")
+    payload = ("\0".join([text(value) for value in values]) + "\0").encode("utf-8", "backslashreplace")
     return struct.pack(">I", len(payload)) + payload
 
 

@@ -43,9 +43,12 @@ async def ib(gateway: Address, client_id: int) -> AsyncIterator[IB]:
 
 
 @pytest.fixture
-async def local() -> AsyncIterator[LocalGateway]:
+async def local(caplog: pytest.LogCaptureFixture) -> AsyncIterator[LocalGateway]:
+    """A gateway in this process; an exception it left to asyncio fails the test."""
     async with local_gateway() as gateway:
         yield gateway
+    left = [record.getMessage() for record in caplog.get_records("call") if record.name == "asyncio"]
+    assert left == []
 
 
 @pytest.fixture

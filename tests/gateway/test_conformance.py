@@ -382,7 +382,7 @@ async def test_c036_executions_obey_their_filter(ib: IB) -> None:
 
 async def test_c037_positions_move_with_fills(ib: IB) -> None:
     def held() -> float:
-        return sum(p.position for p in ib.positions() if p.contract.conId == SPY.conId)
+        return float(sum(p.position for p in ib.positions() if p.contract.conId == SPY.conId))
 
     await quote(ib)
     before = held()

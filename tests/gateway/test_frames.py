@@ -36,9 +36,9 @@ OPEN_ORDER_FIELDS = {157: 128, 158: 129, 160: 130, 162: 131, 166: 131, 169: 131,
 COMPLETED_ORDER_FIELDS = {157: 96, 162: 96, 169: 96, 170: 101, 176: 101, 177: 100, 178: 100}
 
 
-def order(status: Status, **changes: int) -> Order:
+def order(status: Status, filled: int = 0, perm_id: int = 1376327563) -> Order:
     ticket = Ticket(client_id=100, order_id=13, spec=AAPL, side="BUY", lots=100, order_type="MKT")
-    return Order(ticket, perm_id=changes.pop("perm_id", 1376327563), placed_ns=0, status=status, **changes)
+    return Order(ticket, perm_id=perm_id, placed_ns=0, status=status, filled=filled)
 
 
 def test_open_order_equals_the_captured_frame_but_for_the_contract() -> None:
@@ -67,7 +67,13 @@ def test_completed_order_has_the_fields_of_its_version(version: int, fields: int
 
 @pytest.mark.parametrize(("version", "fields"), [(157, 39), (163, 40), (164, 40), (178, 40)])
 def test_contract_details_have_the_fields_of_their_version(version: int, fields: int) -> None:
-    assert len(contract.details(1, AAPL, version)) == fields
+    assert len(contract.details(1, AAPL, version, 0)) == fields
+
+
+def test_trading_hours_name_a_week_and_its_closed_days() -> None:
+    friday_noon_utc = 1_767_960_000_000_000_000
+    values = contract.details(1, AAPL, 178, friday_noon_utc)
+    assert str(values[27]).split(";")[:3] == ["20260109:0930-20260109:1600", "20260110:CLOSED", "20260111:CLOSED"]
 
 
 @pytest.mark.parametrize(("version", "fields"), [(157, 31), (177, 31), (178, 32)])

@@ -11,6 +11,7 @@ import pytest
 from gateway_harness import Market
 
 from connectors.gateway.account import Account
+from connectors.gateway.backoffice import BackOffice
 from connectors.gateway.broker import Broker
 from connectors.gateway.hours import TradingHours
 from connectors.gateway.ledger import Ledger
@@ -252,6 +253,41 @@ def test_a_partial_fill_cancels_or_reduces_the_rest_of_its_group(oca_type: int, 
     assert (None if other.done else other.remaining) == left
 
 
+def bracket(desk: Desk) -> tuple[Order, Order, Order]:
+    """A buy at 99.00, a profit at 101.00 and a stop at 98.00, sent as one family."""
+    parent = desk.place("BUY", 100, limit="99.00", transmit=False)
+    profit = desk.place("SELL", 100, limit="101.00", parent_id=1, transmit=False)
+    assert (parent.status, profit.status) == (None, None), "held until the last one is sent"
+    return parent, profit, desk.place("SELL", 100, "STP", stop="98.00", parent_id=1)
+
+
+def test_the_last_child_sends_the_family_and_a_cancelled_parent_takes_it_along() -> None:
+    desk = Desk()
+    orders = bracket(desk)
+    assert [order.status for order in orders] == ["Submitted", "PreSubmitted", "PreSubmitted"]
+    desk.broker.cancel(1, 1, 0)
+    assert [order.status for order in orders] == ["Cancelled"] * 3
+
+
+def test_children_wake_when_the_parent_is_filled_and_one_ends_the_other() -> None:
+    desk = Desk()
+    parent, profit, loss = bracket(desk)
+    desk.market.trade("98.90", 60, "SELL")
+    assert (profit.live, loss.live) == (False, False), "a part of the parent wakes nobody"
+    desk.market.trade("98.90", 40, "SELL")
+    assert (parent.status, profit.live, loss.live) == ("Filled", True, True)
+    desk.market.trade("101.01", 30, "BUY")
+    assert (profit.remaining, loss.remaining) == (70, 70)
+    desk.market.trade("97.99", 1, "SELL")
+    assert (loss.status, profit.status) == ("Filled", "Cancelled")
+
+
+def test_a_child_of_an_unknown_parent_is_135() -> None:
+    desk = Desk()
+    desk.broker.place(Ticket(1, 5, SPY, "SELL", 1, "LMT", limit=10_100, parent_id=4), 0)
+    assert desk.heard.errors == [(5, 135)]
+
+
 def test_entry_latency_means_the_order_meets_the_later_book() -> None:
     desk = Desk(entry_ns=1_000_000)
     order = desk.place("BUY", 100, "MKT")
@@ -292,7 +328,7 @@ def test_a_short_sale_waits_while_shares_are_located() -> None:
     desk.broker.unlocatable.add("SPY")
     order = desk.place("SELL", 100, "MKT")
     assert (order.status, order.why_held, desk.heard.errors) == ("PreSubmitted", "locate", [(1, 404)])
-    desk.broker.locate("SPY", 0)
+    BackOffice(desk.broker).locate("SPY", 0)
     assert desk.fills(order) == [(100, 10000)]
 
 
@@ -301,6 +337,18 @@ def test_bitcoin_cannot_be_sold_short() -> None:
     desk.broker.place(Ticket(1, 1, INSTRUMENTS["BTCUSDT"], "SELL", 100, "LMT", limit=6_000_000), 0)
     assert desk.broker.orders[1, 1].status == "Inactive"
     assert desk.heard.errors == [(1, 201)]
+
+
+def test_buying_power_counts_working_orders_and_an_amended_order_once() -> None:
+    """1,000,000 USD carry 2,000,000 of stock at 50 % margin: 20,000 shares at 100.00."""
+    desk = Desk()
+    order = desk.place("BUY", 15_000, limit="100.00")
+    assert desk.place("BUY", 5_001, limit="100.00").status == "Inactive"
+    desk.place("BUY", 19_000, limit="100.00", order_id=order.ticket.order_id)
+    assert (order.ticket.lots, order.status) == (19_000, "Submitted")
+    desk.place("BUY", 20_001, limit="100.00", order_id=order.ticket.order_id)
+    assert order.ticket.lots == 19_000
+    assert desk.heard.errors[-1] == (order.ticket.order_id, 201)
 
 
 def test_the_gateway_enforces_twenty_active_orders_per_side() -> None:

@@ -10,7 +10,7 @@ from gateway_harness import Market
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.gateway.account import Account
+from connectors.gateway.account import Account, order_commission
 from connectors.gateway.broker import Broker
 from connectors.gateway.ledger import Ledger, fold
 from connectors.gateway.orders import NEXT, Execution, Order, Status, Ticket
@@ -66,6 +66,10 @@ class Watcher:
     def on_order_error(self, client_id: int, order_id: int, code: int, text: str) -> None: ...
 
 
+def dollars(ticks: int) -> str:
+    return str(Decimal(ticks) / 100)
+
+
 def play(scenario: list[Any], entry_ns: int) -> Broker:
     broker = Broker(Account("DU1", START), Ledger(None), Watcher(), seed=3, entry_ns=entry_ns)
     now_ns = 0
@@ -103,9 +107,10 @@ def play(scenario: list[Any], entry_ns: int) -> Broker:
                 broker.cancel_all(now_ns)
             case "book":
                 name, ticks, spread, bid, ask = values
-                price = lambda t: str(Decimal(t) / 100)  # noqa: E731
                 market.book(
-                    [(price(ticks), bid), (price(ticks - 1), ask)], [(price(ticks + spread), ask)], instrument=name
+                    [(dollars(ticks), bid), (dollars(ticks - 1), ask)],
+                    [(dollars(ticks + spread), ask)],
+                    instrument=name,
                 )
             case "trade":
                 name, ticks, lots, side = values
@@ -141,6 +146,7 @@ def test_cash_and_positions_are_conserved_and_fills_sum_to_filled(scenario: list
             order in orders[order.ticket.spec.instrument] for orders in (broker.resting, broker.stops)
         )
         assert not (order.done and order.live)
+        assert order.commission == (order_commission(order.ticket.spec, order.filled, order.value) if filled else 0)
     assert len({e.exec_id for e in broker.executions}) == len(broker.executions)
 
 
@@ -161,7 +167,8 @@ def test_the_ledger_alone_tells_the_same_story(scenario: list[Any], entry_ns: in
 @settings(max_examples=100, deadline=None, print_blob=True)
 @given(scenarios)
 def test_a_broker_restored_from_its_ledger_has_the_same_money_orders_and_ids(scenario: list[Any]) -> None:
-    before = play(scenario, 0)
+    """A halt is the market's business, not the ledger's: these scenarios have none."""
+    before = play([event for event in scenario if event[0] != "halt"], 0)
     view = fold([{"type": "meta", "account": "DU1", "cash": str(START), "seed": 3}, *before.ledger.rows])
     after = Broker(Account("DU1", Decimal(1)), Ledger(None), Watcher(), seed=3)
     restore(after, view)

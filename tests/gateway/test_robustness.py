@@ -75,7 +75,7 @@ async def test_a_request_with_broken_fields_is_answered_with_320_or_321_and_harm
         [94, 1],
         [3],
     ):
-        raw.send(*request)  # type: ignore[misc]
+        raw.send(*request)
         fields = await raw.expect(4)
         assert fields[3] in ("320", "321", "200"), fields
     await _alive(local_ib)
@@ -134,6 +134,8 @@ async def test_a_slow_reader_goes_without_data_and_is_cut_off_while_others_trade
         slow.reader._transport.pause_reading()  # type: ignore[attr-defined]
         slow.send(10, 5, 1, 0, "SPY", "STK", "", 0.0, "", "", "SMART", "", "USD", "", "", 5, 0, "")
         await until(lambda: local.gateway.sessions[9].subscriptions)
+        server_side = local.gateway.sessions[9].transport.get_extra_info("socket")  # type: ignore[union-attr]
+        server_side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         size = 0
 
         def flood(market: Market) -> bool:
@@ -157,3 +159,14 @@ async def test_a_slow_reader_goes_without_data_and_is_cut_off_while_others_trade
         await _alive(ib)
         ib.disconnect()
         writer.transport.abort()
+
+
+async def test_a_client_that_asks_to_be_paced_is_not_cut_off(local: LocalGateway) -> None:
+    raw = await RawClient.connect(local.port)
+    await raw.greet("v100..176 +PACEAPI")
+    raw.send(71, 2, 8, "")
+    for _ in range(80):
+        raw.send(49, 1)
+    for _ in range(80):
+        await raw.expect(49)
+    await raw.close()
