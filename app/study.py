@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         hours = options.hours if describe(options.source).path is None else math.inf
         tapes = read(open_source(options.source, seed=options.seed), hours)
-        page = render(options.source, tapes)
+        page = render(Path(options.source).name, tapes)
         options.out.write_text(page, encoding="utf-8")
     except (SourceError, OSError) as error:
         sys.stderr.write(f"flowgate: {error}\n")
@@ -176,27 +176,28 @@ def study(tape: Tape) -> Study | None:
     flows = np.array([tape.flows[b] if b in tape.flows else [0] * LEVELS for b in buckets], dtype=np.float64)
     flows = flows[:, : max(tape.levels, 1)]
     one_level = np.array([tape.one_level.get(b, 0) for b in buckets], dtype=np.float64)
-    interval = np.arange(len(buckets), dtype=np.int64) // PER_INTERVAL
-    depth = mean_depth(tape.book_depth, buckets, LEVELS / max(tape.levels, 1))
+    # Half hours of the clock: bucket b is ((b - 1) 10 s, b 10 s].
+    interval = np.array([(b - 1) // PER_INTERVAL - (buckets[0] - 1) // PER_INTERVAL for b in buckets], dtype=np.int64)
+    depth = mean_depth(tape.book_depth, buckets, interval, LEVELS / max(tape.levels, 1))
     integrated, weights = fits.integrate(flows, np.maximum(depth, 1e-9), interval)
     columns = [one_level, integrated, np.array([float(tape.trades.get(b, 0)) for b in buckets])]
     change = np.array(mids)
     fitted = [[fits.line(c[interval == k], change[interval == k]) for k in range(len(depth))] for c in columns]
-    best_depth = mean_depth(tape.best_depth, buckets, 1.0)
+    best_depth = mean_depth(tape.best_depth, buckets, interval, 1.0)
     return Study(
         change, one_level, columns[2], integrated, interval, best_depth, weights,
         bool((one_level == flows[:, 0]).all()), *fitted,
     )  # fmt: skip
 
 
-def mean_depth(sums: dict[int, list[int]], buckets: range, factor: float) -> Array:
-    """Mean queue (K,) in lots of each half hour from (sum, count) by bucket; NaN-free, 0 where there was no book."""
-    means = []
-    for start in range(0, len(buckets), PER_INTERVAL):
-        pairs = [sums[b] for b in buckets[start : start + PER_INTERVAL] if b in sums]
-        count = sum(n for _, n in pairs)
-        means.append(factor * sum(total for total, _ in pairs) / count if count else 0.0)
-    return np.array(means)
+def mean_depth(sums: dict[int, list[int]], buckets: range, interval: NDArray[np.int64], factor: float) -> Array:
+    """Mean queue (K,) in lots of each half hour from (sum, count) by bucket; 0 where there was no book."""
+    totals, counts = np.zeros(int(interval[-1]) + 1), np.zeros(int(interval[-1]) + 1)
+    for bucket, k in zip(buckets, interval, strict=True):
+        if bucket in sums:
+            totals[k] += sums[bucket][0]
+            counts[k] += sums[bucket][1]
+    return factor * totals / np.maximum(counts, 1.0)
 
 
 def render(source: str, tapes: dict[str, Tape]) -> str:
@@ -234,7 +235,8 @@ def slope_law(result: Study) -> str:
     law = fits.power_law(np.array([d for d, _ in pairs]), np.array([b for _, b in pairs])) if pairs else None
     if law is None:
         return ""
-    return f" Slope against depth: b = {law[0]:.2f} / AD<sup>{law[1]:.2f}</sup> (published: 0.45, 0.98)."
+    power = f"{law.c:.2f} / AD<sup>{law.exponent:.2f} ± {law.error:.2f}</sup>"
+    return f" Slope against depth: b = {power} over {len(pairs)} half hours (published: 0.45, 0.98)."
 
 
 def r2(lines: list[fits.Line | None]) -> list[float]:
@@ -273,12 +275,14 @@ def scatter(label: str, x: Array, y: Array, colour: str) -> str:
     )
     fit, drawn = fits.line(x, y), ""
     if fit:
-        ends = [at(v, fit.intercept + fit.slope * v) for v in (left, right)]
+        # From edge to edge of the plot, not beyond its top and bottom.
+        inside = sorted((v - fit.intercept) / fit.slope for v in (low, high)) if fit.slope else [left, right]
+        ends = [at(v, fit.intercept + fit.slope * v) for v in (max(left, inside[0]), min(right, inside[1]))]
         drawn = f'<line x1="{ends[0][0]:.1f}" y1="{ends[0][1]:.1f}" x2="{ends[1][0]:.1f}" y2="{ends[1][1]:.1f}"/>'
     note = f", R² {fit.r2:.2f} over all buckets" if fit else ""
-    axes = f'<text x="{PAD}" y="{HEIGHT - 28}">{left:,.4g}</text>'
-    axes += f'<text x="{WIDTH - 60}" y="{HEIGHT - 28}">{right:,.4g}</text>'
-    axes += f'<text x="2" y="{HEIGHT - PAD}">{low:,.3g}</text><text x="2" y="28">{high:,.3g}</text>'
+    axes = f'<text x="{PAD}" y="{HEIGHT - 28}">{number(left)}</text>'
+    axes += f'<text x="{WIDTH - 60}" y="{HEIGHT - 28}">{number(right)}</text>'
+    axes += f'<text x="2" y="{HEIGHT - PAD}">{number(low)}</text><text x="2" y="28">{number(high)}</text>'
     shape = f'<g fill="{colour}" fill-opacity="0.35">{dots}</g><g stroke="{INK}" stroke-width="1.5">{drawn}</g>'
     return frame(f"change of mid in ticks against {label}{note}", axes + shape)
 
@@ -295,6 +299,10 @@ def bars(label: str, first: Sequence[float], second: Sequence[float]) -> str:
             shapes.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{tall:.1f}" fill="{colour}"/>')
     numbers = (f'<text x="{PAD + k * slot:.1f}" y="{HEIGHT - 28}">{k + 1}</text>' for k in range(len(first)))
     return frame(label, "".join(shapes) + "".join(numbers))
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def span(values: Array) -> tuple[float, float]:

@@ -14,7 +14,7 @@ which fade by lam and lam^2. Then
 Source: Ledoit & Wolf 2004 (J. Multivariate Analysis 88(2), 365-411), with weights. At lam = 1 it equals
 `sklearn.covariance.ledoit_wolf(assume_centered=True)`.
 
-**Volatilities times shrunk correlation.** One identity target does not suit names whose volatilities differ tenfold
+**Volatilities times shrunk correlation.** One identity target does not suit names whose volatilities differ sixfold
 (equities and bonds): `VolCorrState` scales each return by its own EWMA volatility, shrinks the correlation of those,
 and puts the volatilities back, with a shorter memory for volatility than for correlation (21 and 63 bars are a fair
 start).

@@ -27,11 +27,32 @@ class Line:
     n: int
 
 
+@dataclass(frozen=True, slots=True)
+class PowerLaw:
+    """y = c / x^lambda, `error` the standard error of `exponent` lambda."""
+
+    c: float
+    exponent: float
+    error: float
+
+
 def line(x: Array, y: Array) -> Line | None:
     """Fit of y (T,) on x (T,); None below `OBSERVATIONS_MIN` points or when either is flat."""
+    return _least_squares(x, y) if len(x) >= OBSERVATIONS_MIN else None
+
+
+def power_law(x: Array, y: Array) -> PowerLaw | None:
+    """y = c / x^lambda by a line through the logarithms of the positive pairs; None with fewer than 5 of them.
+
+    For slopes of OFI against depth Cont, Kukanov & Stoikov 2014 find c 0.45 and lambda 0.98 (table 4).
+    """
+    positive = (x > 0.0) & (y > 0.0)
+    fit = _least_squares(np.log(x[positive]), np.log(y[positive])) if int(positive.sum()) >= 5 else None
+    return PowerLaw(float(np.exp(fit.intercept)), -fit.slope, fit.slope_error) if fit else None
+
+
+def _least_squares(x: Array, y: Array) -> Line | None:
     n = len(x)
-    if n < OBSERVATIONS_MIN:
-        return None
     dx, dy = x - x.mean(), y - y.mean()
     sxx, sxy, syy = float(dx @ dx), float(dx @ dy), float(dy @ dy)
     if sxx <= 0.0 or syy <= 0.0:
@@ -39,18 +60,6 @@ def line(x: Array, y: Array) -> Line | None:
     slope, r2 = sxy / sxx, sxy * sxy / (sxx * syy)
     error = float(np.sqrt(max(1.0 - r2, 0.0) * syy / (sxx * (n - 2))))
     return Line(slope, float(y.mean() - slope * x.mean()), r2, error, n)
-
-
-def power_law(x: Array, y: Array) -> tuple[float, float] | None:
-    """(c, lambda) of y = c / x^lambda by a line through the logarithms; None with fewer than 5 positive pairs.
-
-    For slopes of OFI against depth Cont, Kukanov & Stoikov 2014 find c 0.45 and lambda 0.98 (table 4).
-    """
-    positive = (x > 0.0) & (y > 0.0)
-    if int(positive.sum()) < 5:
-        return None
-    slope, intercept = np.polyfit(np.log(x[positive]), np.log(y[positive]), 1)
-    return float(np.exp(intercept)), float(-slope)
 
 
 def integrate(flows: Array, depth: Array, intervals: NDArray[np.int64]) -> tuple[Array, Array]:

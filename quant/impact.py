@@ -26,21 +26,32 @@ def slippage_bp(side: int, arrival: float, price: float) -> float:
 
 
 def square_root_cost(sigma: float, quantity: float, volume: float, coefficient: float) -> float:
-    """coefficient x sigma x sqrt(quantity / volume): Barra's law, `volume` over the time that `sigma` covers."""
-    return coefficient * sigma * sqrt(abs(quantity) / volume) if quantity else 0.0
+    """coefficient x sigma x sqrt(quantity / volume): Barra's law, `volume` over the time that `sigma` covers.
+
+    0 for no quantity. ValueError on a quantity without volume: there is nothing to trade it against.
+    """
+    return coefficient * sigma * sqrt(_share(quantity, volume))
 
 
 def almgren_cost(sigma: float, quantity: float, volume: float, shares_out: float, days: float) -> float:
     """Expected cost J of `quantity` X (signed) worked evenly over `days` T, as a fraction of the price, never negative.
 
     J = sgn(X) (gamma sigma / 2 (X/V) (Theta/V)^(1/4) + sgn(X) eta sigma |X / (V T)|^(3/5)), V the daily volume and
-    Theta the shares outstanding. Almgren, Thum, Hauptmann & Li 2005 (Risk 18(7)), eq. 8.
+    Theta the shares outstanding. Almgren, Thum, Hauptmann & Li 2005 (Risk 18(7)), eq. 8. ValueError without volume.
     """
-    if quantity == 0.0:
+    share = _share(quantity, volume)
+    if share == 0.0:
         return 0.0
-    share = abs(quantity) / volume
     permanent = ALMGREN_GAMMA * sigma / 2.0 * share * float((shares_out / volume) ** 0.25)
     return permanent + ALMGREN_ETA * sigma * float((share / days) ** 0.6)
+
+
+def _share(quantity: float, volume: float) -> float:
+    if quantity == 0.0:
+        return 0.0
+    if not volume > 0.0:
+        raise ValueError(f"a cost needs a positive volume to trade against, got {volume}")
+    return abs(quantity) / volume
 
 
 @dataclass(frozen=True, slots=True)

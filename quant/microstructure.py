@@ -98,7 +98,7 @@ def microprice(table: MicroPrice, bid: int, bid_size: int, ask: int, ask_size: i
 
 
 def fit_microprice(
-    bid: Ints, bid_size: Ints, ask: Ints, ask_size: Ints, buckets: int = 9, spreads: int = 2
+    bid: Ints, bid_size: Ints, ask: Ints, ask_size: Ints, *, buckets: int = 9, spreads: int = 2
 ) -> MicroPrice:
     """Micro-price of consecutive best quotes, four (T,) columns. Stoikov 2018 (Quant. Finance 18(12), 1959-1966).
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, isfinite, sqrt
 from statistics import NormalDist
-from typing import Final
+from typing import Final, Literal
 
 _NORMAL: Final = NormalDist()
 _EULER: Final = 0.5772156649015329
@@ -128,7 +128,7 @@ def _spread(stats: SharpeStats) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Equity:
-    """Net asset value now, at the start and at its highest, in account currency."""
+    """Net asset value now, at the start and at its highest, in account currency; the start is positive."""
 
     start: float
     now: float
@@ -158,8 +158,7 @@ class KillLimits:
     """Smallest profit in account currency, negative; None: no such limit."""
 
 
-KillRule = str
-"""One of PNL_FRAC, PNL, DRAWDOWN, PSR."""
+KillRule = Literal["PNL_FRAC", "PNL", "DRAWDOWN", "PSR"]
 
 
 def kill_rules(equity: Equity, psr_zero: float | None, limits: KillLimits) -> tuple[KillRule, ...]:
@@ -168,7 +167,7 @@ def kill_rules(equity: Equity, psr_zero: float | None, limits: KillLimits) -> tu
     The quiet PSR of a young session is no permission; gates that need a pass treat None as HOLD.
     """
     profit = equity.now - equity.start
-    rules = (
+    rules: tuple[tuple[KillRule, bool], ...] = (
         ("PNL_FRAC", profit / equity.start <= limits.pnl_frac_min),
         ("PNL", limits.pnl_min is not None and profit <= limits.pnl_min),
         ("DRAWDOWN", drawdown(equity) >= limits.drawdown_frac_max),

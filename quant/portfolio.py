@@ -72,7 +72,11 @@ class Solution:
 
 
 class Problem:
-    """The compiled problem of `n` instruments. Construction compiles and solves once (0.1 to 3 s); do it at start."""
+    """The compiled problem of `n` instruments. Construction compiles and solves once (0.1 to 3 s): do it at start.
+
+    `solve` may run in a thread of its own (`asyncio.to_thread`), one at a time for each problem. It keeps nothing
+    between calls: the same input gives the same bytes.
+    """
 
     def __init__(self, n: int, *, bars_per_year: float, gamma: float, kappa: float, factors: int | None = None) -> None:
         """`gamma` risk aversion and `kappa` cost per unit of turnover, in the units of alpha per bar.
@@ -166,7 +170,7 @@ class Problem:
         self._net.value = min(limits.net, 2.0 * self.n * limits.box)
         self._turnover.value = min(limits.turnover, 2.0 * float(reach.sum()))
         self._cap.value = 2.0 * reach if limits.trade is None else np.minimum(limits.trade, 2.0 * reach)
-        vol_most = 2.0 * limits.box * float(np.sqrt(np.diag(cov)).sum())
+        vol_most = 2.0 * limits.box * float(np.sqrt(np.maximum(np.diag(cov), 0.0)).sum())
         self._vol_cap.value = fold * min(limits.vol_target_annual / np.sqrt(self.bars_per_year), vol_most)
         if self.factors:
             loadings, residual = factor_form(cov, self.factors)
@@ -192,7 +196,9 @@ class Problem:
         What then remains is taken off on the way from w0: between two portfolios within limits all are.
         """
         target = limits.vol_target_annual
-        for _ in range(TIGHTEN_MAX if self.factors else 0):
+        if not self.factors:
+            return weights
+        for _ in range(TIGHTEN_MAX):
             vol = self._vol(weights, cov)
             if vol <= target:
                 return weights

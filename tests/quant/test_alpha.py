@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
-from reference import scores
 
 from quant import alpha
+from tests.quant.oracles import scores
 
 SIGMA = 0.002
 

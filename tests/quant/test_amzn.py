@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import LobsterColumns
 from numpy.typing import NDArray
 
 from quant import microstructure, ofi
+from tests.quant.market_data import LobsterColumns
 
 BUCKETS, PER_HALF_HOUR = 2_340, 180
 
@@ -20,7 +20,8 @@ def buckets(day: LobsterColumns) -> NDArray[np.int64]:
 
 
 def summed(day: LobsterColumns, values: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.bincount(buckets(day), weights=values, minlength=BUCKETS)
+    total = np.bincount(buckets(day), weights=values.astype(np.float64), minlength=BUCKETS)
+    return np.asarray(total, dtype=np.float64)
 
 
 def mid_changes(day: LobsterColumns) -> NDArray[np.float64]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import brute_ledoit_wolf, returns, streamed, streamed_vol_corr
 
 from quant import covariance
+from tests.quant.oracles import brute_ledoit_wolf, returns, streamed, streamed_vol_corr
 
 
 def test_one_asset_has_its_variance_and_nothing_to_shrink() -> None:

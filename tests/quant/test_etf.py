@@ -10,10 +10,19 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from quant import covariance
+from tests.quant.page import shown
 
 Array = NDArray[np.float64]
 START = 252
 """The first year trains every estimator; the windows of the batch ones are as long."""
+
+
+NAMES = {
+    "sample": "sample, 252 days",
+    "ledoit_wolf": "Ledoit-Wolf, 252 days (scikit-learn)",
+    "ewma": "EWMA, half-life 63 days (`covariance.ewma`)",
+    "ours": "volatility x shrunk correlation, 21 and 63 days (`covariance.estimate_vol_corr`)",
+}
 
 
 def minimum_variance(s: Array) -> Array:
@@ -58,6 +67,11 @@ def test_it_is_the_lowest_for_any_sensible_memory_and_not_by_choice_of_one(etf: 
     for half_life in (42, 126):
         ours, ewma = (realised_vol(etf, streaming(etf, half_life, kind)) for kind in ("ours", "ewma"))
         assert ours < ewma
+
+
+def test_the_reference_page_shows_these_volatilities(vols: dict[str, float]) -> None:
+    table = [f"| {NAMES[name]} | {100 * vol:.2f} % |" for name, vol in vols.items()]
+    assert shown("volatilities", ["| covariance | realised volatility, per year |", "|---|---|", *table]) == table
 
 
 def test_the_identity_target_on_raw_covariance_hurts_where_volatilities_differ(vols: dict[str, float]) -> None:

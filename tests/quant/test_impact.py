@@ -30,6 +30,15 @@ def test_four_times_the_size_costs_twice_by_the_square_root() -> None:
     assert impact.square_root_cost(0.02, 0, 0, 1.0) == 0.0
 
 
+def test_a_quantity_without_volume_has_no_cost_that_could_be_named() -> None:
+    for cost in (impact.square_root_cost(0.02, 0.0, 0.0, 1.0), impact.almgren_cost(0.02, 0.0, 0.0, 1.0, 1.0)):
+        assert cost == 0.0
+    with pytest.raises(ValueError, match="positive volume"):
+        impact.square_root_cost(0.02, 100.0, 0.0, 1.0)
+    with pytest.raises(ValueError, match="positive volume"):
+        impact.almgren_cost(0.02, 100.0, 0.0, 1e6, 1.0)
+
+
 @pytest.mark.parametrize(
     ("theta", "sigma", "days", "bp"),
     [

@@ -61,6 +61,10 @@ def test_swapping_the_queues_mirrors_the_bucket(buckets: int) -> None:
     assert seen == set(range(buckets))
 
 
+def adjustment(rows: np.ndarray, spreads: int = 2) -> np.ndarray:
+    return np.asarray(ms.fit_microprice(*rows.T, buckets=5, spreads=spreads).adjustment, dtype=np.float64)
+
+
 def walk(seed: int, n: int = 20_000) -> np.ndarray:
     """Quotes of one or two ticks spread in which the larger queue wins more often."""
     generator, mid2, rows = np.random.default_rng(seed), 20_001, []
@@ -74,7 +78,7 @@ def walk(seed: int, n: int = 20_000) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", [11, 12])
 def test_the_adjustment_is_antisymmetric_and_rises_with_the_bid_queue(seed: int) -> None:
-    table = np.array(ms.fit_microprice(*walk(seed).T, buckets=5, spreads=2).adjustment)
+    table = adjustment(walk(seed))
     np.testing.assert_allclose(table, -table[:, ::-1], atol=1e-12)
     assert (np.diff(table, axis=1) > 0).all()
     assert (table[:, 2] == 0.0).all()
@@ -106,8 +110,8 @@ def test_bad_rows_of_a_sample_do_not_reach_the_fit() -> None:
     rows = walk(14, 4_000)
     # A locked row between two good ones hides one transition from either side, and adds none of its own.
     broken = np.insert(rows, 2_000, [100, 5, 100, 5], axis=0)
-    clean = np.array(ms.fit_microprice(*rows.T, buckets=5).adjustment)
-    assert np.abs(np.array(ms.fit_microprice(*broken.T, buckets=5).adjustment) - clean).max() < 0.01
+    clean = adjustment(rows)
+    assert np.abs(adjustment(broken) - clean).max() < 0.01
 
 
 def test_a_fit_refuses_an_even_number_of_buckets_and_a_mid_that_never_moves() -> None:

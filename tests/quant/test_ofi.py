@@ -124,6 +124,13 @@ def test_integration_weights_sum_to_one_in_size_and_point_upwards() -> None:
     np.testing.assert_allclose(weights, np.array([1.0, 0.8, 0.6]) / 2.4, rtol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_weights_point_upwards_whatever_sign_the_eigenvector_has(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    samples = generator.normal(size=(50, 1)) * generator.uniform(0.5, 1.5, 4) + 0.1 * generator.normal(size=(50, 4))
+    assert (ofi.integration_weights(samples) > 0).all()
+
+
 def test_one_level_integrates_to_ofi_over_depth() -> None:
     weights = ofi.integration_weights(np.array([[1.0], [3.0]]))
     assert ofi.integrated(np.array([50.0]), 20.0, weights) == 2.5

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from reference import problem, returns
 
 from quant.limits import TOLERANCE, violation
 from quant.portfolio import DENSE_MAX, FACTORS_MAX, Limits, Problem, Solution, factor_form, participation
+from tests.quant.oracles import problem, returns
 
 Array = NDArray[np.float64]
 LIMITS = Limits(box=0.25, gross=2.0, net=0.8, turnover=0.5, vol_target_annual=0.10)
@@ -176,7 +176,7 @@ def test_bad_input_holds_with_one_sentence_and_no_exception(change: dict[str, ob
     solution = problem(3, GAMMA, KAPPA).solve(**{**arguments, **change})  # type: ignore[arg-type]
     assert (solution.status, solution.rung) == ("invalid", 3)
     assert reason in solution.reason
-    np.testing.assert_array_equal(solution.weights, {**arguments, **change}["w0"])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(solution.weights, {**arguments, **change}["w0"])
 
 
 @settings(max_examples=150, deadline=None)
@@ -226,6 +226,48 @@ def test_the_factor_form_keeps_every_limit_of_the_true_covariance(n: int) -> Non
         assert within(solution, w0)
         assert solution.vol_annual <= 0.02 + TOLERANCE
         w0 = solution.weights
+
+
+def test_a_book_at_its_volatility_target_keeps_finding_optima_in_the_factor_form() -> None:
+    """The accident: few factors, the cap binds bar after bar, and each answer broke it by a little and was refused."""
+    n, generator = 60, np.random.default_rng(7)
+    cov = np.cov((generator.normal(size=(200, n)) + 0.7 * generator.normal(size=(200, 1))).T * 0.01)
+    model, w0 = Problem(n, bars_per_year=252.0, gamma=GAMMA, kappa=KAPPA, factors=3), np.zeros(n)
+    binding = 0
+    for _ in range(12):
+        solution = model.solve(generator.normal(size=n) * 1e-3, cov, w0, LIMITS)
+        assert (solution.rung, solution.status) == (0, "optimal")
+        binding += solution.vol_annual > 0.0999
+        w0 = solution.weights
+    assert binding >= 2
+
+
+@pytest.mark.parametrize("nonsense", [np.full(3, 9.0), np.full(3, np.nan), None])
+def test_a_solver_that_answers_nonsense_is_not_believed(
+    nonsense: Array | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Problem(3, bars_per_year=252.0, gamma=GAMMA, kappa=KAPPA)
+    monkeypatch.setattr(model, "_run", lambda problem: (nonsense, 7))
+    solution = model.solve(alphas(1, 3), covariance(3), np.full(3, 0.1), LIMITS)
+    assert solution.status == "held"
+    np.testing.assert_array_equal(solution.weights, np.full(3, 0.1))
+
+
+def test_a_solver_that_raises_does_not_raise_into_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(problem: object) -> None:
+        raise ArithmeticError("no pivot")
+
+    model = Problem(3, bars_per_year=252.0, gamma=GAMMA, kappa=KAPPA)
+    monkeypatch.setattr(model, "_run", broken)
+    solution = model.solve(alphas(1, 3), covariance(3), np.array([0.5, 0.0, 0.0]), LIMITS)
+    assert (solution.status, solution.reason) == ("reduced", "solver: no pivot")
+    np.testing.assert_allclose(solution.weights, [0.25, 0.0, 0.0])
+
+
+def test_a_covariance_that_is_none_is_held_and_named() -> None:
+    solution = solve(alphas(1, 3), np.full(3, 0.1), cov=-np.eye(3))
+    assert solution.status == "held"
+    assert solution.reason.startswith("solver: ")
 
 
 def test_the_factor_form_equals_the_dense_form_when_the_covariance_has_factors() -> None:

@@ -1,6 +1,6 @@
 """Each function against its oracle, and docs/reference/quant.md against what this run found.
 
-`FLOWGATE_WRITE=1 pytest tests/quant/test_reference.py` writes the page.
+`FLOWGATE_WRITE=1 pytest tests/quant` writes the page.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ import os
 import timeit
 
 import pytest
-from conftest import ROOT
-from reference import Row, rows
 
-PAGE = ROOT / "docs" / "reference" / "quant.md"
-START, END = "<!-- oracles: written by tests/quant/test_reference.py -->", "<!-- end of oracles -->"
+from tests.quant.oracles import Row, rows
+from tests.quant.page import shown
+
 HEADER = "| function | equation | source | oracle | largest difference | cost per call |"
 ROWS = rows()
 
@@ -33,11 +32,11 @@ def test_a_function_agrees_with_its_oracle(row: Row, found: dict[str, float]) ->
 def test_the_reference_page_shows_what_this_run_found(found: dict[str, float]) -> None:
     if len(found) < len(ROWS):
         pytest.skip("needs the whole file: the page shows every row")
-    if os.environ.get("FLOWGATE_WRITE"):
-        write(found)
-    shown = [line.split(" | ") for line in between(PAGE.read_text()) if line.startswith("| `")]
-    assert [cells[:4] for cells in shown] == [cells(row, 0.0, "").split(" | ")[:4] for row in ROWS]
-    for row, line in zip(ROWS, shown, strict=True):
+    write = bool(os.environ.get("FLOWGATE_WRITE"))
+    table = [cells(row, found[row.function], cost_of(row) if write else "") for row in ROWS]
+    page = [line.split(" | ") for line in shown("oracles", [HEADER, "|---|---|---|---|---|---|", *table])]
+    assert [line[:4] for line in page] == [line.split(" | ")[:4] for line in table]
+    for row, line in zip(ROWS, page, strict=True):
         stale = f"{row.function}: found {found[row.function]:.1e}, the page says {line[4]}: write the page anew"
         # Another processor rounds differently: the same up to a factor of 100, or both mere rounding.
         assert found[row.function] <= max(100.0 * float(line[4]), 1e-12), stale
@@ -46,18 +45,6 @@ def test_the_reference_page_shows_what_this_run_found(found: dict[str, float]) -
 
 def cells(row: Row, difference: float, cost: str) -> str:
     return f"| `{row.function}` | `{row.equation}` | {row.source} | {row.oracle} | {difference:.1e} | {cost} |"
-
-
-def between(page: str) -> list[str]:
-    return page[page.index(START) : page.index(END)].splitlines()
-
-
-def write(found: dict[str, float]) -> None:
-    """Replace the table of the page, timings included."""
-    lines = [START, HEADER, "|---|---|---|---|---|---|"]
-    lines += [cells(row, found[row.function], cost_of(row)) for row in ROWS]
-    page = PAGE.read_text()
-    PAGE.write_text(page[: page.index(START)] + "\n".join(lines) + "\n" + page[page.index(END) :])
 
 
 def cost_of(row: Row) -> str:

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import data_file
 
 from app import study
+from tests.quant.market_data import data_file
+from tests.quant.page import shown
 
 
 def mean_row(page: str) -> list[float]:
@@ -29,6 +30,9 @@ def test_amzn_fits_are_within_the_published_range_and_both_views_agree(tmp_path:
     assert trades < level1
     assert page.count("<svg") == 4
     assert "nan" not in page
+    table = [f"| {level1:.3f} | {integrated:.3f} | {trades:.3f} |"]
+    header = ["| level-1 OFI | integrated OFI, weights of the half hour before | trades alone |", "|---|---|---|"]
+    assert shown("fits", [*header, *table]) == table
 
 
 def test_a_synthetic_study_is_the_same_page_each_time(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import PCA
 
-from quant import alpha, covariance, fits, impact, microstructure, ofi, performance, portfolio, signals, zscore
+from quant import alpha, covariance, fits, ic, impact, microstructure, ofi, performance, portfolio, signals, zscore
 from quant.limits import Limits
 
 SEED = 20120621
@@ -183,7 +183,8 @@ def compare_microprice() -> float:
     for _ in range(5_000):
         total += step
         step = chain @ (move / visits[:, None]) @ step
-    return gap(np.array(microstructure.fit_microprice(*rows.T, buckets, spreads).adjustment).ravel(), total)
+    fitted = microstructure.fit_microprice(*rows.T, buckets=buckets, spreads=spreads)
+    return gap(fitted.adjustment, total.reshape(spreads, buckets))
 
 
 # --- scores and signals ----------------------------------------------------------------------------------------------
@@ -266,6 +267,19 @@ def compare_alpha() -> float:
         expected = sigma * (raw / (1 + 1 / (n * alpha.IC_PRIOR**2))) @ orthogonal[-1]
         worst = max(worst, abs(forecast.alpha - expected) / sigma)
     return worst
+
+
+def compare_ic() -> float:
+    """Ridge regression of u on z that starts from the prior, solved as least squares with extra rows."""
+    z, ret = scores()
+    state = ic.IcState()
+    for before, u in zip(z[:-1, 0].tolist(), ret[1:].tolist(), strict=True):
+        state = ic.update(state, before, u / 0.002)
+    rows = np.append(z[:-1, 0], np.sqrt(40.0))[:, None]
+    target = np.append(ret[1:] / 0.002, np.sqrt(40.0) * 0.02)
+    raw = float(np.corrcoef(np.append(z[:-1, 0], -z[:-1, 0]), np.append(ret[1:], -ret[1:]))[0, 1] ** 2)
+    expected = [float(np.linalg.lstsq(rows, target)[0][0]), raw]
+    return gap([ic.coefficient(state, 0.02, 40.0), ic.r_squared(state)], expected)
 
 
 # --- covariance ------------------------------------------------------------------------------------------------------
@@ -381,7 +395,7 @@ def compare_diagonal() -> float:
 
 def compare_unconstrained() -> float:
     s, a = np.cov(returns(300, 8).T), rng().normal(size=8) * 1e-4
-    exact = np.linalg.solve(s, a) / 5.0
+    exact = np.asarray(np.linalg.solve(s, a) / 5.0, dtype=np.float64)
     return relative(problem(8, 5.0, 0.0).solve(a, s, np.zeros(8), LOOSE).weights, exact)
 
 
@@ -434,14 +448,13 @@ def compare_moments() -> float:
 
 def compare_psr() -> float:
     x = sample_returns()
-    return abs(performance.psr(stats_of(x), 0.02) - skfolio.measures.probabilistic_sharpe_ratio(x, 0.02))
+    return gap(performance.psr(stats_of(x), 0.02), skfolio.measures.probabilistic_sharpe_ratio(x, 0.02))
 
 
 def compare_dsr() -> float:
     x, trials = sample_returns(), rng().normal(size=40) * 0.03
-    return abs(
-        performance.dsr(stats_of(x), float(trials.var(ddof=1)), 40) - skfolio.measures.deflated_sharpe_ratio(x, trials)
-    )
+    expected = skfolio.measures.deflated_sharpe_ratio(x, trials)
+    return gap(performance.dsr(stats_of(x), float(trials.var(ddof=1)), 40), expected)
 
 
 def compare_min_trl() -> float:
@@ -480,7 +493,7 @@ def compare_impact() -> float:
     error = math.sqrt(noise / (w.sum() * (1 - 1 / 80)) / (prior + (w * u * u).sum()))
     got = impact.impact(state)
     assert got.error is not None
-    return max(abs(got.value - value), abs(got.error - error))
+    return gap([got.value, got.error], [value, error])
 
 
 def compare_almgren() -> float:
@@ -555,7 +568,7 @@ def flow_rows() -> list[Row]:
         Row(
             "microstructure.fit_microprice", "sum of B^j G1, G1 = (I-Q)^-1 R1 k, B = (I-Q)^-1 R2", "Stoikov 2018",
             "counts by dictionary, 5,000 terms one by one", 1e-9,
-            compare_microprice, lambda: microstructure.fit_microprice(*quote, 5, 2),
+            compare_microprice, lambda: microstructure.fit_microprice(*quote, buckets=5, spreads=2),
         ),
     ]  # fmt: skip
 
@@ -576,6 +589,11 @@ def signal_rows() -> list[Row]:
         Row(
             "signals reversal", "-return / volatility before it", "Lehmann 1990; Nagel 2012", "pandas ewm", 1e-10,
             compare_reversal, lambda: signals.update(state, bar, signals.Settings()),
+        ),
+        Row(
+            "ic.coefficient, r_squared", "(k0 ic0 + sum z u) / (k0 + sum z^2), lagged z", "Grinold & Kahn 1999",
+            "numpy lstsq with the prior as rows, corrcoef", 1e-12, compare_ic,
+            lambda: ic.coefficient(ic.IcState(1.0, 2.0, 3.0, 4), 0.02, 40.0),
         ),
         Row(
             "alpha.loewdin", "X C^(-1/2)", "Loewdin 1950", "scipy.linalg.polar, the nearest orthonormal set", 1e-12,
