@@ -18,6 +18,7 @@ from app.settings import Settings, agent_group
 from app.web.reader import Reader
 from app.web.site import Site, is_local
 from app.web.view import View
+from connectors.kafka.access import Access
 from contracts.controls import KillCommand, ResetCommand
 from contracts.instruments import INSTRUMENTS
 from contracts.topics import CONTROL
@@ -33,7 +34,7 @@ async def serve(settings: Settings) -> None:
     # Under "all" one worker runs every group, and its tables carry that name.
     groups = ["all"] if agent_group(settings) == "all" else list(GROUPS)
     view = View(settings.prefix, groups)
-    sender = Sender(settings.kafka.bootstrap)
+    sender = Sender(settings.kafka.access)
     site = Site(view, facts(settings), sender.send, is_local(settings.web.host))
     runner = web.AppRunner(site.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
@@ -41,7 +42,7 @@ async def serve(settings: Settings) -> None:
         listener = listen(settings.web.host, settings.web.port)
         await web.SockSite(runner, listener).start()
         log.info("page %s", url(listener))
-        await Reader(settings.kafka.bootstrap, view).run()
+        await Reader(settings.kafka.access, view).run()
     finally:
         await runner.cleanup()
         await sender.stop()
@@ -50,8 +51,8 @@ async def serve(settings: Settings) -> None:
 class Sender:
     """Puts commands on the `control` topic. It connects with the first one, so a page without Kafka still shows."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, access: Access) -> None:
+        self._access = access
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
 
@@ -61,14 +62,14 @@ class Sender:
             async with self._lock:
                 if self._producer is None:
                     self._producer = await self._connect()
-            value = command.model_dump_json().encode()
-            sent = await self._producer.send_and_wait(CONTROL.name, key=b"desk", value=value, partition=0)
+            key, value = CONTROL.record_key(command).encode(), command.model_dump_json().encode()
+            sent = await self._producer.send_and_wait(CONTROL.name, key=key, value=value, partition=0)
         except KafkaError as error:
             raise OSError(str(error)) from error
         return int(sent.offset)
 
     async def _connect(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, enable_idempotence=True)
+        producer = AIOKafkaProducer(**self._access.options(), enable_idempotence=True)
         try:
             await producer.start()
         except BaseException:

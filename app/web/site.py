@@ -126,8 +126,9 @@ class Site:
         return answer(self.facts)
 
     def _age(self) -> dict[str, float | None]:
-        heard_s = self.view.heard_s
-        return {"age_s": None if heard_s is None else round(time.monotonic() - heard_s, 3)}
+        """Seconds since the newest record was made, None before the first."""
+        newest_ms = self.view.newest_ms
+        return {"age_s": round(max(0.0, time.time() - newest_ms / 1e3), 3) if newest_ms else None}
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: all there is, then what has changed, four times a second."""

@@ -32,7 +32,11 @@ JSON_INT_MAX: Final = 2**53
 
 
 class View:
-    """Tables by name and key, and events by topic; `version` counts the records taken."""
+    """Tables by name and key, and events by topic.
+
+    `version` counts the records taken. `newest_ms` is the time of the newest one in milliseconds since the epoch, 0
+    before the first: a page that has just read an old log must not call it live.
+    """
 
     def __init__(self, prefix: str, groups: Iterable[str]) -> None:
         names = "|".join(re.escape(group) for group in groups)
@@ -42,7 +46,7 @@ class View:
             topic: deque(maxlen=count) for topic, count in EVENTS_MAX.items()
         }
         self.version = 0
-        self.heard_s: float | None = None
+        self.newest_ms = 0
 
     def table_of(self, topic: str) -> str | None:
         """The table whose changelog `topic` is."""
@@ -53,11 +57,11 @@ class View:
         """Whether the view folds this topic."""
         return topic in EVENTS_MAX or self.table_of(topic) is not None
 
-    def fold(self, topic: str, key: bytes | None, value: bytes | None, now_s: float) -> None:
-        """Take one record, heard at `now_s` of a monotonic clock. A value of None deletes the row."""
+    def fold(self, topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int) -> None:
+        """Take one record with its Kafka timestamp. A value of None deletes the row."""
         table = self.table_of(topic)
         self.version += 1
-        self.heard_s = now_s
+        self.newest_ms = max(self.newest_ms, timestamp_ms)
         if table is not None:
             rows = self._rows.setdefault(table, {})
             name = (key or b"").decode(errors="replace")

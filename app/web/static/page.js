@@ -7,10 +7,12 @@ const tables = {};
 const events = { decisions: [], exec_reports: [], control: [], risk_events: [] };
 const EVENTS_MAX = { decisions: 50, exec_reports: 50, control: 50, risk_events: 600 };
 const ORDERS_MAX = 200;
-const SHOWN_MAX = 20;
+const ORDERS_SHOWN = 10;
+const EVENTS_SHOWN = 20;
 const MATRIX_MAX = 12;
 const STALE_S = 3;
 const LOST_MS = 2500;
+const RECONNECT_MS = 3000;
 const SWITCH_WAIT_MS = 8000;
 let desk = null;
 
@@ -34,6 +36,12 @@ const tone = (value) => (value > 0 ? "good" : value < 0 ? "bad" : "");
 function time(ns) {
   const date = new Date(Number(ns) / 1e6);
   return Number(ns) > 0 && Number.isFinite(date.getTime()) ? date.toISOString().slice(11, 23) : "–";
+}
+const eventTime = (ns) => time(ns).slice(0, desk && desk.bucket_ms % 1000 === 0 ? 8 : 12);
+function lasting(seconds) {
+  const whole = Math.round(seconds);
+  if (whole < 120) return `${whole} s`;
+  return whole < 7200 ? `${Math.floor(whole / 60)} min` : `${Math.floor(whole / 3600)} h`;
 }
 const spec = (name) => (desk && desk.instruments[name]) || { tick: "1", lot: "1", name };
 const units = (name, lots) => Number(lots) * Number(spec(name).lot);
@@ -109,12 +117,20 @@ function paintStatus() {
   pill(byId("switch"), state ? state.state : "unknown");
   const halted = Boolean(state) && state.state === "HALTED";
   byId("reset").hidden = !halted;
-  const banner = byId("banner");
-  banner.hidden = !halted;
-  if (halted) banner.textContent = `Trading is HALTED by ${state.by}: ${state.reason || "no reason given"}`;
+  showBanner();
   facts(byId("switch-facts"), state
     ? [["Switch", [state.state, TONES[state.state]]], ["Set by", state.by], ["Reason", state.reason || "–"]]
     : [["Switch", "no word yet from the risk worker"]]);
+}
+
+let lost = "";
+function showBanner() {
+  const state = switchState();
+  const halted = state && state.state === "HALTED" ? `Trading is HALTED by ${state.by}: ${state.reason || "no reason given"}` : "";
+  const words = [lost, halted].filter(Boolean).join(" · ");
+  const banner = byId("banner");
+  if (banner.hidden === Boolean(words)) banner.hidden = !words;
+  if (banner.textContent !== words) banner.textContent = words;
 }
 
 function paintGates() {
@@ -166,14 +182,14 @@ function paintPositions() {
     sums.pnl += pnl;
     sums.commissions += Number(row.commissions);
     sums.fills += row.fills;
-    return [name, num(quantity(name, row.lots, true)), right(number(mid, decimals(spec(name).tick) + 1)),
-      right(money(value)), num(money(pnl, true), tone(pnl)), right(money(row.commissions)), right(number(row.fills))];
+    return [name, right(quantity(name, row.lots, true)), num(money(pnl, true), tone(pnl)), right(money(value)),
+      right(number(mid, decimals(spec(name).tick) + 1)), right(money(row.commissions)), right(number(row.fills))];
   });
   if (rows.length) {
-    rows.push(["Total", "", "", right(money(sums.value)), num(money(sums.pnl, true), tone(sums.pnl)),
+    rows.push(["Total", "", num(money(sums.pnl, true), tone(sums.pnl)), right(money(sums.value)), "",
       right(money(sums.commissions)), right(number(sums.fills))]);
   }
-  fill(byId("positions"), ["Instrument", right("Quantity"), right("Mid"), right("Value USD"), right("PnL USD"),
+  fill(byId("positions"), ["Instrument", right("Quantity"), right("PnL USD"), right("Value USD"), right("Mid"),
     right("Commissions USD"), right("Fills")], rows, "No positions yet. The first fill opens one.", true);
 }
 
@@ -219,26 +235,26 @@ function paintOrders() {
   const orders = Object.values(tables.orders || {}).filter((row) => row.command);
   orders.sort((a, b) => b.command.order_id - a.command.order_id);
   const states = { FILLED: "good", CANCELLED: "muted", REJECTED: "bad", UNKNOWN: "bad" };
-  fill(byId("orders"), [right("Id"), "Time", "Instrument", "Side", right("Quantity"), right("Filled"), right("Limit"),
+  fill(byId("orders"), [right("Id"), "Event time", "Instrument", "Side", right("Quantity"), right("Filled"), right("Limit"),
     "State", "Reason"],
-  orders.slice(0, SHOWN_MAX).map(({ command: c, filled_lots: filled, state, reason }) => [right(c.order_id),
-    time(c.ts_event_ns), c.instrument, c.side, right(quantity(c.instrument, c.quantity_lots)),
+  orders.slice(0, ORDERS_SHOWN).map(({ command: c, filled_lots: filled, state, reason }) => [right(c.order_id),
+    eventTime(c.ts_event_ns), c.instrument, c.side, right(quantity(c.instrument, c.quantity_lots)),
     right(quantity(c.instrument, filled)), right(number(c.limit_price, decimals(spec(c.instrument).tick))),
     [state, states[state] || ""], [reason || "", "muted"]]),
   "No orders yet. An order needs an intent that admission lets through.");
 }
 
 function paintDecisions() {
-  const newest = events.decisions.slice(-SHOWN_MAX).reverse();
+  const newest = events.decisions.slice(-EVENTS_SHOWN).reverse();
   fill(byId("decisions"), ["Event time", "Instrument", "Decision", "Why", "Intent"], newest.map((d) => [
-    time(d.ts_event_ns), d.instrument, d.admitted ? ["admitted", "good"] : ["denied", "bad"],
+    eventTime(d.ts_event_ns), d.instrument, d.admitted ? ["admitted", "good"] : ["denied", "bad"],
     [String(d.message || "").replaceAll(` intent=${d.intent_id}`, ""), "wrap"], [String(d.intent_id || "").slice(0, 8), "muted"],
   ]), "No decisions yet. The first order intent brings one.");
 }
 
 function paintReports() {
-  const newest = events.exec_reports.slice(-SHOWN_MAX).reverse();
-  fill(byId("reports"), ["Time", "Report", right("Order"), "Instrument", "Side", right("Quantity"), right("Price"), "State", "Detail"],
+  const newest = events.exec_reports.slice(-EVENTS_SHOWN).reverse();
+  fill(byId("reports"), ["Clock time", "Report", right("Order"), "Instrument", "Side", right("Quantity"), right("Price"), "State", "Detail"],
     newest.map((r) => {
       if (r.type === "session") return [time(r.ts_ns), "session", "", "", "", "", "", [r.state, TONES[r.state] || ""], r.reason || ""];
       const digits = decimals(spec(r.instrument).tick);
@@ -275,7 +291,7 @@ function paintCovariance() {
     rows = names.map((name, i) => [name, right(percent(Math.sqrt(at(i, i) * desk.bars_per_year), 1)),
       ...names.map((_, j) => num(number(at(i, j) / Math.sqrt(at(i, i) * at(j, j)), 2), i === j ? "muted" : ""))]);
   }
-  fill(byId("covariance"), ["", right("Vol a year"), ...names.map(right)], rows,
+  fill(byId("covariance"), ["Instrument", right("Vol a year"), ...names.map(right)], rows,
     row ? `Covariance is warming up: ${number(row.updates)} buckets so far.` : "No covariance yet.");
 }
 
@@ -283,19 +299,10 @@ function paintCovariance() {
 
 const text = (value) => (value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value));
 function paintRaw() {
-  const holder = byId("raw");
   for (const name of Object.keys(tables).sort()) {
-    const id = `raw-${name}`;
-    let details = byId(id);
-    if (!details) {
-      details = rawTable(name, id);
-      const later = [...holder.querySelectorAll("details")].find((other) => other.id > id);
-      holder.insertBefore(details, later || null);
-      holder.querySelector(":scope > .empty")?.remove();
-      details.addEventListener("toggle", () => mark(name));
-    }
+    const details = (byId(`raw-${name}`) || rawTable(name)).querySelector("details");
     const rows = Object.entries(tables[name]);
-    details.querySelector("span").textContent = `${name} · ${rows.length} ${rows.length === 1 ? "row" : "rows"}`;
+    details.querySelector("summary").textContent = `${name} · ${rows.length} ${rows.length === 1 ? "row" : "rows"}`;
     if (!details.open || !dirty.has(name)) continue;
     const table = details.querySelector("table");
     if (rows.length === 1 && typeof rows[0][1] === "object") {
@@ -307,17 +314,23 @@ function paintRaw() {
     }
   }
 }
-function rawTable(name, id) {
-  const details = Object.assign(document.createElement("details"), { id });
-  const summary = document.createElement("summary");
-  summary.append(document.createElement("span"));
-  for (const form of ["json", "csv"]) {
-    summary.append(Object.assign(document.createElement("a"), { href: `/api/tables/${name}.${form}`, textContent: form.toUpperCase() }));
-  }
-  const scroll = Object.assign(document.createElement("div"), { className: "scroll rawtable" });
+function rawTable(name) {
+  const row = Object.assign(document.createElement("div"), { id: `raw-${name}`, className: "rawrow" });
+  const details = document.createElement("details");
+  const scroll = Object.assign(document.createElement("div"), { className: "scroll rawtable", tabIndex: 0 });
   scroll.append(document.createElement("table"));
-  details.append(summary, scroll);
-  return details;
+  details.append(document.createElement("summary"), scroll);
+  details.addEventListener("toggle", () => mark(name));
+  const links = document.createElement("nav");
+  links.setAttribute("aria-label", `${name} for scripts`);
+  for (const form of ["json", "csv"]) {
+    links.append(Object.assign(document.createElement("a"), { href: `/api/tables/${name}.${form}`, textContent: form.toUpperCase() }));
+  }
+  row.append(details, links);
+  const holder = byId("raw");
+  holder.querySelector(":scope > .empty")?.remove();
+  holder.insertBefore(row, [...holder.children].find((other) => other.id > row.id) || null);
+  return row;
 }
 
 /* ---- charts ---- */
@@ -332,18 +345,24 @@ function chart(id, height, series) {
   const plot = new uPlot({
     width: Math.max(holder.clientWidth, 200), height,
     tzDate: (s) => uPlot.tzDate(new Date(s * 1e3), "Etc/UTC"),
-    cursor: { y: false },
-    series: [{ label: "UTC", value: (_, s) => (s === null ? "–" : time(s * 1e9).slice(0, 8)) }, ...lines],
-    axes: [axis, { ...axis, size: 72, values: (_, ticks) => ticks.map((v) => number(v, Math.abs(ticks[1] - ticks[0]) < 1 ? 2 : 0)) }],
+    cursor: { y: false, sync: { key: "desk" } },
+    // Without a pointer over it the legend shows the newest point.
+    hooks: { draw: [(u) => u.cursor.idx == null && u.setLegend({ idx: u.data[0].length - 1 })] },
+    series: [{ label: "UTC", value: (_, s) => (s === null ? "–" : clock(s)) }, ...lines],
+    axes: [
+      { ...axis, space: 80, size: 28, values: (_, ticks) => ticks.map(clock) },
+      { ...axis, space: 24, size: 72, values: (_, ticks) => ticks.map((v) => number(v, ticks[1] - ticks[0] < 1 ? 2 : 0)) },
+    ],
   }, [[], ...series.map(() => [])], holder);
   charts.push({ plot, holder, height });
   return plot;
 }
+const clock = (s) => time(s * 1e9).slice(0, 8);
 let pnlChart, exposureChart;
 function makeCharts() {
   charts.splice(0).forEach(({ plot }) => plot.destroy());
-  pnlChart = chart("chart-pnl", 190, [["PnL USD", "--accent", true]]);
-  exposureChart = chart("chart-exposure", 120, [["Gross USD", "--warn"], ["Net USD", "--accent"]]);
+  pnlChart = chart("chart-pnl", 160, [["PnL USD", "--accent", true]]);
+  exposureChart = chart("chart-exposure", 140, [["Gross USD", "--warn"], ["Net USD", "--accent"]]);
   mark("risk_events");
 }
 function paintCharts() {
@@ -431,9 +450,11 @@ function showLive() {
   const silentMs = performance.now() - lastMessageMs;
   let state = "live", words = "live";
   if (lastMessageMs === 0) [state, words] = ["lost", "connecting"];
-  else if (silentMs > LOST_MS) [state, words] = ["lost", `lost ${Math.round(silentMs / 1000)} s, reconnecting`];
+  else if (silentMs > LOST_MS) [state, words] = ["lost", `lost ${lasting(silentMs / 1000)}`];
   else if (ageS === null) [state, words] = ["stale", "waiting for data"];
-  else if (ageS > STALE_S) [state, words] = ["stale", `stale ${Math.round(ageS)} s`];
+  else if (ageS > STALE_S) [state, words] = ["stale", `stale ${lasting(ageS)}`];
+  if (lastMessageMs) lost = state === "lost" ? "No connection to the desk: everything below is old. Reconnecting" : "";
+  showBanner();
   const node = byId("live");
   if (node.dataset.state !== state) node.dataset.state = state;
   if (byId("live-text").textContent !== words) byId("live-text").textContent = words;
@@ -443,7 +464,7 @@ function showLive() {
 
 const COMMANDS = {
   KILL: { path: "/api/kill", title: "Stop trading", button: "Stop trading", wanted: "HALTED",
-    text: "No new orders go out from the moment the switch says HALTED. It stays so, also over restarts, until an operator resets it." },
+    text: "No new orders go out from the moment the switch says HALTED, and it stays so, also over restarts, until an operator resets it. Orders already at the broker run their course." },
   RESET: { path: "/api/reset", title: "Allow trading again", button: "Allow trading", wanted: "ACTIVE",
     text: "The switch goes back to ACTIVE and admission lets orders through again." },
 };
@@ -480,9 +501,9 @@ function step(words, classes = "") {
 async function send(event) {
   event.preventDefault();
   const order = typed();
-  if (order.word !== command || waiting) return;
   const { path, wanted } = COMMANDS[command];
-  waiting = { wanted, since: performance.now(), sent: false };
+  const mine = { wanted, since: performance.now(), sent: false };
+  waiting = mine;
   checkForm();
   byId("steps").replaceChildren();
   step("Sending the command");
@@ -493,12 +514,14 @@ async function send(event) {
       body: JSON.stringify(order),
     });
     const result = await response.json();
+    if (waiting !== mine) return; // the dialog was opened anew
     if (!response.ok) throw new Error(result.error);
     step(`On the log: topic ${result.topic}, offset ${result.offset}`, "good");
     waiting.sent = true;
     step(`Waiting for the switch to say ${wanted}`);
     followCommand();
   } catch (error) {
+    if (waiting !== mine) return;
     waiting = null;
     step(`Not sent: ${error.message}`, "bad");
     checkForm();
@@ -537,13 +560,20 @@ new ResizeObserver(() => {
 }).observe(byId("chart-pnl"));
 setInterval(showLive, 500);
 
+function connect() {
+  const stream = new EventSource("/api/stream");
+  stream.addEventListener("message", (event) => take(JSON.parse(event.data)));
+  stream.addEventListener("error", () => {
+    // After an error status the browser gives up by itself; after a broken connection it does not.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(connect, RECONNECT_MS);
+  });
+}
 async function start() {
   desk = await (await fetch("/api/desk")).json();
   markAll();
-  const stream = new EventSource("/api/stream");
-  stream.addEventListener("message", (event) => take(JSON.parse(event.data)));
+  connect();
 }
 start().catch(() => {
-  byId("banner").hidden = false;
-  byId("banner").textContent = "The page cannot reach its server; see whether the web worker runs, then load the page again.";
+  lost = "The page cannot reach its server. See whether the web worker runs, then load the page again.";
+  showBanner();
 });
