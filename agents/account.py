@@ -1,28 +1,42 @@
-"""The account as the broker reports it, compared with the fold of its executions at each snapshot."""
+"""The account as the broker reports it, and both sides of every position: our fold of its executions, and its count.
+
+The sides are compared when a snapshot is complete, and at every drop copy, which comes over a connection of its own.
+While orders fill the two are apart for some milliseconds, so a drop copy opens a break only if the one before it found
+the same difference. A break locks its instrument; it ends with a drop copy that agrees, or by a named operator.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from agents.spec import Out, Record
-from contracts.controls import GateEvidence
+from agents.spec import UNCHANGED, Out, Record
+from contracts.controls import Alert, GateEvidence, ResolveCommand, RiskEvent
 from contracts.orders import (
     AccountValue,
     BrokerAccount,
-    BrokerExecution,
     BrokerPosition,
+    DropCopy,
+    ExecutionReport,
+    PositionBreak,
     SessionEvent,
+    SessionHealth,
     SessionState,
 )
-from contracts.topics import ACCOUNT_VALUES, GATE_EVIDENCE
+from contracts.topics import ACCOUNT_VALUES, ALERTS, BROKER_EVENTS, EXEC_REPORTS, GATE_EVIDENCE
 from tables.rows import TableSpec
+
+Source = Literal["snapshot", "drop_copy", "operator"]
 
 
 @dataclass(slots=True)
 class AccountRow:
-    """Broker's values and positions, and positions by our fold of its executions (in lots)."""
+    """Broker's values and positions, and positions by our fold of its executions (in lots).
+
+    `complete` has the epochs whose READY has come on each of the two topics; `suspected` the differences that the last
+    drop copy found; `breaks` the open ones.
+    """
 
     account: str = ""
     net_liquidation: str = "0"
@@ -30,65 +44,145 @@ class AccountRow:
     session: SessionState = SessionState.DISCONNECTED
     broker_positions: dict[str, int] = field(default_factory=dict)
     own_positions: dict[str, int] = field(default_factory=dict)
-    executions: list[str] = field(default_factory=list)
-    breaks: list[str] = field(default_factory=list)
+    complete: dict[str, int] = field(default_factory=dict)
+    suspected: dict[str, str] = field(default_factory=dict)
+    breaks: dict[str, str] = field(default_factory=dict)
+    health: dict[str, float] = field(default_factory=dict)
 
 
 ACCOUNT = TableSpec("account", AccountRow, "broker's account values and positions beside our own, one row")
 
 
 def key(message: Any) -> str | None:
-    known = BrokerAccount | BrokerPosition | BrokerExecution | SessionEvent
-    return "desk" if isinstance(message, known) else None
+    match message:
+        case ExecutionReport():
+            return "desk" if message.kind in ("FILL", "CORRECTION") else None
+        case ResolveCommand():
+            return "desk" if message.instrument is not None else None
+        case BrokerAccount() | BrokerPosition() | DropCopy() | SessionEvent() | SessionHealth() | RiskEvent():
+            return "desk"
+    return None
 
 
 def step(state: AccountRow | None, record: Record) -> tuple[AccountRow, Sequence[Out]]:
-    """One message of `broker_events`."""
+    """One message of `broker_events`, `exec_reports`, `risk_events` or `control`."""
     state = state or AccountRow()
     message = record.message
     match message:
         case BrokerAccount():
-            state.account = message.account
-            state.net_liquidation, state.cash = str(message.net_liquidation), str(message.cash)
-            value = AccountValue(
-                account=message.account,
-                net_liquidation=message.net_liquidation,
-                cash=message.cash,
-                buying_power=message.buying_power,
-                ts_ns=message.ts_ns,
-            )
-            return state, [Out(ACCOUNT_VALUES, message.account, value)]
+            return state, _values(state, message)
         case BrokerPosition():
             state.broker_positions[message.instrument] = message.position_lots
-        case BrokerExecution():
-            _fold(state, message)
+        case ExecutionReport():
+            sign = 1 if message.side == "BUY" else -1
+            before = state.own_positions.get(message.instrument, 0)
+            state.own_positions[message.instrument] = before + sign * (message.fill_lots - message.replaced_lots)
         case SessionEvent():
-            return state, _session(state, message)
+            return state, _session(state, message, record.topic)
+        case DropCopy():
+            return state, _drop_copy(state, message)
+        case SessionHealth():
+            state.health = {
+                "execution.pacing_violations": float(message.pacing_violations),
+                "execution.connection_failures": float(message.connection_failures),
+                "execution.acknowledgement_ms_p95": message.acknowledgement_ms_p95 or 0.0,
+            }
+        case RiskEvent():
+            return state, _evidence(state, message.ts_event_ns)
+        case ResolveCommand() if message.instrument is not None:
+            return state, _resolve(state, message, message.instrument)
     return state, ()
 
 
-def _fold(state: AccountRow, execution: BrokerExecution) -> None:
-    stem = execution.exec_id.rpartition(".")[0]
-    if stem not in state.executions:
-        state.executions.append(stem)
-        sign = 1 if execution.side == "BUY" else -1
-        before = state.own_positions.get(execution.instrument, 0)
-        state.own_positions[execution.instrument] = before + sign * execution.quantity_lots
-
-
-def _session(state: AccountRow, session: SessionEvent) -> list[Out]:
-    """A snapshot begins with SYNCING and is complete with READY; then both sides are compared."""
-    state.session = session.state
-    if session.state is SessionState.SYNCING:
-        state.broker_positions = {}
-    if session.state is not SessionState.READY:
-        return []
-    names = sorted(state.broker_positions.keys() | state.own_positions.keys())
-    pairs = {name: (state.own_positions.get(name, 0), state.broker_positions.get(name, 0)) for name in names}
-    state.breaks = [
-        f"{name}: ours {ours}, broker's {theirs}" for name, (ours, theirs) in pairs.items() if ours != theirs
-    ]
-    evidence = GateEvidence(
-        stage=5, name="execution.position_breaks", value=float(len(state.breaks)), ts_event_ns=session.ts_ns
+def _values(state: AccountRow, message: BrokerAccount) -> list[Out]:
+    state.account = message.account
+    state.net_liquidation, state.cash = str(message.net_liquidation), str(message.cash)
+    value = AccountValue(
+        account=message.account,
+        currency=message.currency,
+        net_liquidation=message.net_liquidation,
+        cash=message.cash,
+        buying_power=message.buying_power,
+        ts_ns=message.ts_ns,
     )
-    return [Out(GATE_EVIDENCE, "5", evidence)]
+    return [Out(ACCOUNT_VALUES, message.account, value)]
+
+
+def _session(state: AccountRow, session: SessionEvent, topic: str) -> Sequence[Out]:
+    """A snapshot begins with SYNCING. With READY on both topics all positions and all executions of it are here."""
+    if topic == BROKER_EVENTS.name:
+        state.session = session.state
+        if session.state is SessionState.SYNCING:
+            state.broker_positions = {}
+    if session.state is not SessionState.READY:
+        return UNCHANGED if topic == EXEC_REPORTS.name else ()
+    state.complete[topic] = session.epoch
+    if state.complete.get(BROKER_EVENTS.name) != state.complete.get(EXEC_REPORTS.name):
+        return ()
+    found = differences(state.own_positions, state.broker_positions)
+    return [out for name in found for out in _open(state, name, state.broker_positions, "snapshot", session.ts_ns)]
+
+
+def _drop_copy(state: AccountRow, copy: DropCopy) -> list[Out]:
+    found = differences(state.own_positions, copy.positions)
+    outputs: list[Out] = []
+    for name, text in found.items():
+        if state.suspected.get(name) == text:
+            outputs += _open(state, name, copy.positions, "drop_copy", copy.ts_ns)
+    for name in sorted(state.breaks.keys() - found.keys()):
+        outputs += _close(state, name, copy.positions.get(name, 0), "drop_copy", "both sides agree", copy.ts_ns)
+    state.suspected = found
+    return outputs
+
+
+def _resolve(state: AccountRow, resolve: ResolveCommand, name: str) -> Sequence[Out]:
+    """A named operator says that the broker is right."""
+    if name not in state.breaks:
+        return UNCHANGED
+    lots = state.broker_positions.get(name, 0)
+    state.own_positions[name] = lots
+    return _close(state, name, lots, "operator", f"{resolve.operator}: {resolve.reason}", resolve.ts_ns)
+
+
+def differences(ours: dict[str, int], theirs: dict[str, int]) -> dict[str, str]:
+    """Instruments whose positions differ, with both sides, sorted."""
+    pairs = {name: (ours.get(name, 0), theirs.get(name, 0)) for name in sorted(ours.keys() | theirs.keys())}
+    return {name: f"ours {own}, broker's {broker}" for name, (own, broker) in pairs.items() if own != broker}
+
+
+def _open(state: AccountRow, name: str, theirs: dict[str, int], source: Source, ts_ns: int) -> list[Out]:
+    own, broker = state.own_positions.get(name, 0), theirs.get(name, 0)
+    text = f"ours {own}, broker's {broker}"
+    if state.breaks.get(name) == text:
+        return []
+    state.breaks[name] = text
+    found = PositionBreak(
+        instrument=name, own_lots=own, broker_lots=broker, open=True, source=source, reason=text, ts_ns=ts_ns
+    )
+    alert = Alert(
+        severity="CRITICAL",
+        code="POSITION_BREAK",
+        subject=f"position of {name}",
+        text=f"{text}, seen in the {source.replace('_', ' ')}; {name} is locked",
+        owner="trading desk",
+        ts_ns=ts_ns,
+    )
+    return [Out(EXEC_REPORTS, name, found), Out(ALERTS, alert.code, alert)]
+
+
+def _close(state: AccountRow, name: str, lots: int, source: Source, reason: str, ts_ns: int) -> list[Out]:
+    del state.breaks[name]
+    own = state.own_positions.get(name, 0)
+    settled = PositionBreak(
+        instrument=name, own_lots=own, broker_lots=lots, open=False, source=source, reason=reason, ts_ns=ts_ns
+    )
+    return [Out(EXEC_REPORTS, name, settled)]
+
+
+def _evidence(state: AccountRow, ts_event_ns: int) -> list[Out]:
+    """Evidence of stage 5, on the clock of risk: event time, as that of all other stages."""
+    facts = {"execution.position_breaks": float(len(state.breaks)), **state.health}
+    return [
+        Out(GATE_EVIDENCE, "5", GateEvidence(stage=5, name=name, value=value, ts_event_ns=ts_event_ns))
+        for name, value in facts.items()
+    ]

@@ -11,6 +11,7 @@ from agents import (
     covariance,
     execution,
     killswitch,
+    latch,
     normalise,
     ofi,
     positions,
@@ -62,7 +63,7 @@ def _ingest() -> list[AgentSpec]:
             normalise.key,
             normalise.SEQUENCES,
             forward=t.MARKET_EVENTS,
-            dead_letters=t.DLQ_MARKET_EVENTS,
+            outputs=(t.MARKET_EVENTS, t.GATE_EVIDENCE),
         )
     ]
 
@@ -78,7 +79,7 @@ def _signals(desk: Desk) -> list[AgentSpec]:
             ofi.key,
             ofi.OFI,
             forward=t.OFI_EVENTS,
-            dead_letters=t.DLQ_MARKET_EVENTS,
+            outputs=(t.OFI_EVENTS,),
         ),
         AgentSpec(
             "signals",
@@ -89,7 +90,7 @@ def _signals(desk: Desk) -> list[AgentSpec]:
             signals.key,
             signals.SIGNALS,
             forward=t.SIGNAL_EVENTS,
-            dead_letters=t.DLQ_MARKET_EVENTS,
+            outputs=(t.SIGNAL_EVENTS, t.GATE_EVIDENCE),
         ),
     ]
 
@@ -108,6 +109,7 @@ def _portfolio(desk: Desk) -> list[AgentSpec]:
             covariance.make(market.universe, market.bucket_ns, desk.portfolio),
             by_desk,
             covariance.COVARIANCE,
+            outputs=(t.COVARIANCE_EVENTS, t.GATE_EVIDENCE),
         ),
         AgentSpec(
             "regime",
@@ -117,6 +119,7 @@ def _portfolio(desk: Desk) -> list[AgentSpec]:
             regime.make(market.bars_per_year),
             by_desk,
             regime.REGIME,
+            outputs=(t.CROSS_SECTIONS,),
         ),
         AgentSpec(
             "portfolio",
@@ -126,6 +129,7 @@ def _portfolio(desk: Desk) -> list[AgentSpec]:
             portfolio.make(market, desk.portfolio, desk.limits.order_notional_usd_max),
             by_desk,
             portfolio.TARGETS,
+            outputs=(t.PORTFOLIO_TARGETS, t.ORDER_INTENTS, t.GATE_EVIDENCE),
         ),
     ]
 
@@ -136,32 +140,49 @@ def _execution(desk: Desk, configuration_hash: str) -> list[AgentSpec]:
             "admission",
             "execution",
             "may this intent become an order? closed by default",
-            (t.ORDER_INTENTS, t.EXEC_REPORTS, t.SIGNAL_EVENTS, t.RISK_EVENTS, t.CONTROL, t.GATE_VERDICTS),
+            (
+                t.ORDER_INTENTS,
+                t.EXEC_REPORTS,
+                t.SIGNAL_EVENTS,
+                t.RISK_EVENTS,
+                t.ACCOUNT_VALUES,
+                t.CONTROL,
+                t.GATE_VERDICTS,
+            ),
             admission.make(desk.limits, desk.market.universe, configuration_hash),
             admission.key,
             admission.ADMISSION,
-            dead_letters=t.DLQ_ORDER_INTENTS,
+            outputs=(t.DECISIONS, t.ORDER_COMMANDS, t.ALERTS),
         ),
         AgentSpec(
             "execution",
             "execution",
             "the life of each order, from the claim to the last commission",
-            (t.ORDER_COMMANDS, t.BROKER_EVENTS),
+            (t.ORDER_COMMANDS, t.BROKER_EVENTS, t.CONTROL),
             execution.step,
             execution.key,
             execution.ORDERS,
             forward=t.EXEC_REPORTS,
-            dead_letters=t.DLQ_EXECUTION_REPORTS,
+            outputs=(t.EXEC_REPORTS, t.ALERTS),
         ),
         AgentSpec(
             "account",
             "execution",
-            "the broker's account beside the fold of its executions",
-            (t.BROKER_EVENTS,),
+            "the broker's account and positions beside the fold of its executions",
+            (t.BROKER_EVENTS, t.EXEC_REPORTS, t.RISK_EVENTS, t.CONTROL),
             account.step,
             account.key,
             account.ACCOUNT,
-            dead_letters=t.DLQ_EXECUTION_REPORTS,
+            outputs=(t.ACCOUNT_VALUES, t.EXEC_REPORTS, t.ALERTS, t.GATE_EVIDENCE),
+        ),
+        AgentSpec(
+            "latch",
+            "execution",
+            "kills in force, told to the broker connection ahead of all orders",
+            (t.CONTROL, t.BROKER_EVENTS),
+            latch.step,
+            latch.key,
+            latch.LATCH,
         ),
     ]
 
@@ -176,7 +197,7 @@ def _risk(desk: Desk) -> list[AgentSpec]:
             positions.step,
             positions.key,
             positions.POSITION_ROWS,
-            dead_letters=t.DLQ_EXECUTION_REPORTS,
+            outputs=(t.POSITIONS,),
         ),
         AgentSpec(
             "risk",
@@ -186,15 +207,17 @@ def _risk(desk: Desk) -> list[AgentSpec]:
             risk.make(desk.market.bucket_ns),
             by_desk,
             risk.RISK,
+            outputs=(t.RISK_EVENTS,),
         ),
         AgentSpec(
             "killswitch",
             "risk",
             "trips on risk or on a command; only a named operator resets it",
-            (t.RISK_EVENTS, t.CONTROL),
+            (t.RISK_EVENTS, t.CONTROL, t.GATE_EVIDENCE),
             killswitch.make(desk.kill),
             killswitch.key,
             killswitch.SWITCH,
+            outputs=(t.CONTROL, t.ALERTS),
         ),
     ]
 
@@ -209,6 +232,7 @@ def _gates() -> list[AgentSpec]:
             gate.make(stage),
             gate.key_of(stage),
             gate.GATES,
+            outputs=(t.GATE_VERDICTS,),
         )
         for stage in STAGES
     ]

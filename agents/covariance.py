@@ -20,13 +20,19 @@ from contracts.topics import COVARIANCE_EVENTS, GATE_EVIDENCE, MARKET_PARTITIONS
 from quant import covariance
 from tables.rows import TableSpec
 
-LATE_BUCKETS_MAX = 1_000
-"""Buckets that may wait for their cross-section; more means a partition has stopped, and the oldest go."""
+WAITING_BUCKETS_MAX = 1_000
+"""Buckets that may wait for their cross-section; more means a partition has stopped, and the oldest are given up."""
+
+VARIANCE_MIN = 1e-30
+"""Sum of variances under which there is no covariance: returns of 1e-15 are rounding, not a market."""
 
 
 @dataclass(slots=True)
 class CovarianceState:
-    """`watermarks` by market partition, `waiting` marks by bucket end, the encoded covariance and its reference."""
+    """`watermarks` by market partition, `waiting` marks by bucket end, the encoded covariance and its reference.
+
+    `late` counts the signals that found their bucket gone: those that came too late and those that were given up.
+    """
 
     watermarks: dict[int, int] = field(default_factory=dict)
     waiting: dict[int, list[Mark]] = field(default_factory=dict)
@@ -56,7 +62,10 @@ def make(universe: Sequence[str], bucket_ns: int, parameters: parameters.Portfol
 
 
 def wait(state: CovarianceState, signal: SignalEvent) -> CovarianceState:
-    """Keep a signal until its bucket is complete; a late one is counted and left out."""
+    """Keep a signal until its bucket is complete; a late one is counted and left out.
+
+    The ingest time of a bucket is that of its signals alone: heartbeats may reach us in any order of the partitions.
+    """
     if signal.ts_event_ns <= state.fired_ns:
         state.late += 1
         return state
@@ -73,6 +82,10 @@ def wait(state: CovarianceState, signal: SignalEvent) -> CovarianceState:
     )
     latest = state.ingest.get(signal.ts_event_ns, 0)
     state.ingest[signal.ts_event_ns] = max(latest, signal.ts_ingest_ns)
+    if len(state.waiting) > WAITING_BUCKETS_MAX:
+        state.fired_ns = min(state.waiting)
+        state.late += len(state.waiting.pop(state.fired_ns))
+        del state.ingest[state.fired_ns]
     return state
 
 
@@ -91,10 +104,10 @@ def fire(
         return state, outputs
     watermark = min(state.watermarks.values())
     for end_ns in sorted(state.waiting):
-        if end_ns > watermark and len(state.waiting) <= LATE_BUCKETS_MAX:
+        if end_ns > watermark:
             break
         marks = sorted(state.waiting.pop(end_ns), key=lambda mark: mark.instrument)
-        ingest_ns = max(state.ingest.pop(end_ns), heartbeat.ts_ingest_ns)
+        ingest_ns = state.ingest.pop(end_ns)
         state.fired_ns = end_ns
         outputs += absorb(
             state, [m for m in marks if m.instrument in names], names, end_ns, ingest_ns, bucket_ns, parameters
@@ -119,7 +132,7 @@ def absorb(
     estimate = covariance.update(estimate, x, covariance.decay(parameters.covariance_half_life_buckets))
     state.encoded, state.updates = covariance.encode(estimate), estimate.n
     matrix, drift, outputs = None, None, []
-    if estimate.n >= parameters.covariance_warm_buckets and np.trace(estimate.a) > 0.0:
+    if estimate.n >= parameters.covariance_warm_buckets and np.trace(estimate.a) > VARIANCE_MIN:
         s = covariance.assert_psd(covariance.estimate(estimate))
         matrix = covariance.encode_matrix(s)
         drift = covariance.drift(s, covariance.decode_matrix(state.reference)) if state.reference else 0.0

@@ -1,34 +1,63 @@
-"""The kill switch: trips on risk or on a command, stays tripped, and only a named operator resets it."""
+"""The kill switch: trips on risk, on evidence or on a command, stays tripped, and only a named operator resets it.
+
+A kill of the whole account sets it; kills of a strategy, an instrument or an order are the business of admission and of
+the latch alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from agents.parameters import KillLimits
-from agents.spec import Out, Record, Step
-from contracts.controls import KillCommand, ResetCommand, RiskEvent, SwitchEvent, TradingState
-from contracts.topics import CONTROL
+from agents.spec import UNCHANGED, Out, Record, Step
+from contracts.controls import (
+    Alert,
+    GateEvidence,
+    KillCommand,
+    LimitOverride,
+    ResetCommand,
+    ResolveCommand,
+    RiskEvent,
+    SwitchEvent,
+    TradingState,
+)
+from contracts.topics import ALERTS, CONTROL
 from tables.rows import TableSpec
+
+EVIDENCE: Final = {
+    "covariance.drift": "covariance_drift_max",
+    "data.refused_frac": "refused_records_frac_max",
+    "execution.position_breaks": "position_breaks_max",
+    "execution.pacing_violations": "pacing_violations_max",
+    "execution.connection_failures": "connection_failures_max",
+    "execution.acknowledgement_ms_p95": "acknowledgement_ms_p95_max",
+}
+"""Evidence that trips the switch, and the limit on each."""
 
 
 @dataclass(slots=True)
 class SwitchRow:
-    """The switch; `announced` once its state has been published."""
+    """The switch; `announced` once its state has been published. `evidence_ns` is the last time of any evidence."""
 
     state: TradingState = TradingState.ACTIVE
     by: str = "start"
     reason: str = ""
     announced: bool = False
     ts_event_ns: int = 0
+    data_ns: int = 0
 
 
 SWITCH = TableSpec("switch", SwitchRow, "state of the kill switch, who set it and why, one row")
 
 
 def key(message: Any) -> str | None:
-    return None if isinstance(message, SwitchEvent) else "desk"
+    if isinstance(message, SwitchEvent | ResolveCommand | LimitOverride):
+        return None
+    if isinstance(message, KillCommand | ResetCommand) and message.scope != "account":
+        return None
+    return "desk"
 
 
 def make(limits: KillLimits) -> Step:
@@ -44,14 +73,34 @@ def make(limits: KillLimits) -> Step:
                 return row, _set(row, TradingState.ACTIVE, message.operator, message.reason, row.ts_event_ns)
             case RiskEvent():
                 row.ts_event_ns = message.ts_event_ns
-                breach = breached(message, limits)
-                if breach and row.state is not TradingState.HALTED:
-                    return row, _set(row, TradingState.HALTED, "risk", breach, message.ts_event_ns)
-                if not row.announced:
-                    return row, _set(row, row.state, row.by, row.reason, message.ts_event_ns)
-        return row, ()
+                return row, _risk(row, message, limits)
+            case GateEvidence():
+                return row, _evidence(row, message, limits)
+        return row, UNCHANGED
 
     return step
+
+
+def _risk(row: SwitchRow, risk: RiskEvent, limits: KillLimits) -> Sequence[Out]:
+    breach = breached(risk, limits) or stale(row, risk, limits)
+    if breach and row.state is not TradingState.HALTED:
+        return _trip(row, "risk", breach, risk.ts_event_ns)
+    if not row.announced:
+        return _set(row, row.state, row.by, row.reason, risk.ts_event_ns)
+    return ()
+
+
+def _evidence(row: SwitchRow, evidence: GateEvidence, limits: KillLimits) -> Sequence[Out]:
+    if evidence.stage == 1:
+        row.data_ns = max(row.data_ns, evidence.ts_event_ns)
+    name = EVIDENCE.get(evidence.name)
+    if name is None or row.state is TradingState.HALTED:
+        return () if evidence.stage == 1 else UNCHANGED
+    limit = getattr(limits, name)
+    if limit is not None and evidence.value <= limit:
+        return () if evidence.stage == 1 else UNCHANGED
+    text = f"{name} is not set" if limit is None else f"{evidence.name}={evidence.value:.6g} {name}={limit:g}"
+    return _trip(row, "evidence", text, evidence.ts_event_ns)
 
 
 def breached(risk: RiskEvent, limits: KillLimits) -> str:
@@ -67,6 +116,28 @@ def breached(risk: RiskEvent, limits: KillLimits) -> str:
     if risk.psr is not None and risk.psr < limits.psr_min:
         return f"psr={risk.psr:.3f} psr_min={limits.psr_min} returns={risk.returns}"
     return ""
+
+
+def stale(row: SwitchRow, risk: RiskEvent, limits: KillLimits) -> str:
+    """Whether market data has gone quiet: its evidence is that old while event time goes on."""
+    if limits.data_age_s_max is None:
+        return "data_age_s_max is not set"
+    age_s = (risk.ts_event_ns - row.data_ns) / 1e9
+    if row.data_ns and age_s > limits.data_age_s_max:
+        return f"data_age_s={age_s:.0f} data_age_s_max={limits.data_age_s_max:g}"
+    return ""
+
+
+def _trip(row: SwitchRow, by: str, reason: str, ts_event_ns: int) -> list[Out]:
+    alert = Alert(
+        severity="CRITICAL",
+        code="KILL_SWITCH",
+        subject=f"kill switch tripped by {by}",
+        text=reason,
+        owner="risk desk",
+        ts_ns=ts_event_ns,
+    )
+    return [*_set(row, TradingState.HALTED, by, reason, ts_event_ns), Out(ALERTS, alert.code, alert)]
 
 
 def _set(row: SwitchRow, state: TradingState, by: str, reason: str, ts_event_ns: int) -> list[Out]:

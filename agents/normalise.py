@@ -1,23 +1,57 @@
-"""Raw records to market events: whole ticks and lots, in order, or a dead letter with a reason."""
+"""Raw records to market events: whole ticks and lots, in order, or a dead letter with a reason.
+
+Sources count the records of an instrument without gaps, so a number that was passed over is a record that was refused
+or lost. A replay, and only a replay, may fill such a gap later; a number that was taken is a duplicate for ever.
+"""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-from agents.spec import Out, Record
+from agents.spec import UNCHANGED, Out, Record
 from contracts.controls import DeadLetter, DeadLetterReason, GateEvidence
 from contracts.instruments import INSTRUMENTS
-from contracts.market import DepthUpdate, Halt, Heartbeat, Market, Quote, RawBook, RawHalt, RawTrade, Trade
+from contracts.market import (
+    Bar,
+    DepthUpdate,
+    Halt,
+    Heartbeat,
+    Market,
+    Quote,
+    Raw,
+    RawBar,
+    RawBook,
+    RawHalt,
+    RawTick,
+    RawTrade,
+    Tick,
+    Trade,
+)
 from contracts.topics import BROADCAST, DLQ_MARKET_EVENTS, GATE_EVIDENCE, MARKET_EVENTS
 from tables.rows import TableSpec
 
+OHLC = ("open", "high", "low", "close")
+
+EXPONENT_MAX = 18
+"""Largest power of ten in a number; "1e999999" is a number too, and an integer of a megabyte."""
+
 EVIDENCE_EVERY_NS = 1_000_000_000
 """Evidence for the data gate goes out once a second of event time and instrument."""
+
+STALE_NS = 5_000_000_000
+"""A quote this far behind its partition's heartbeat says nothing about the market now, and no source is so slow."""
+
+SEQ_JUMP_MAX = 1_000_000
+TIME_JUMP_MAX_NS = 30 * 86_400 * 1_000_000_000
+"""A number or a time further ahead than any outage explains is an error: taken, it would shut out all that follows."""
+
+GAPS_MAX = 64
+"""Gaps kept of one instrument; older ones can no longer be filled."""
 
 UNKNOWN = "?"
 """Row of all instruments that are not in the catalogue: a flood of invented names does not grow the table."""
@@ -25,13 +59,17 @@ UNKNOWN = "?"
 
 @dataclass(slots=True)
 class SequenceState:
-    """The last record taken of one instrument, and how many were taken and refused."""
+    """The last record taken of one instrument, the numbers passed over, and how many were taken and refused.
+
+    `evidence_ns` is the event time of the heartbeat that the last evidence came with; `gaps` are (first, last), rising.
+    """
 
     seq: int = -1
     ts_event_ns: int = 0
     accepted: int = 0
     refused: int = 0
     evidence_ns: int = 0
+    gaps: list[tuple[int, int]] = field(default_factory=list)
 
 
 SEQUENCES = TableSpec("sequences", SequenceState, "last sequence number and counts of each instrument", partitions=4)
@@ -58,27 +96,59 @@ def step(state: SequenceState | None, record: Record) -> tuple[SequenceState, Se
     if isinstance(message, Heartbeat):
         return _heartbeat(state, message)
     try:
-        if message.seq <= state.seq:
-            reason = DeadLetterReason.DUPLICATE if message.seq == state.seq else DeadLetterReason.OUT_OF_ORDER
-            raise RefusedError(reason, "seq", f"seq {message.seq} after {state.seq}")
-        if message.ts_event_ns < state.ts_event_ns:
-            detail = f"{message.ts_event_ns} after {state.ts_event_ns}"
-            raise RefusedError(DeadLetterReason.OUT_OF_ORDER, "ts_event_ns", detail)
+        _check_order(state, message, record.replayed)
         event = normalise(message)
     except RefusedError as refused:
         state.refused += 1
         return state, [
             Out(DLQ_MARKET_EVENTS, f"{record.topic}/{record.partition}/{record.offset}", _letter(record, refused))
         ]
-    state.seq, state.ts_event_ns = message.seq, message.ts_event_ns
+    _take(state, message)
     state.accepted += 1
     return state, [Out(MARKET_EVENTS, message.instrument, event)]
+
+
+def _check_order(state: SequenceState, message: Raw, replayed: bool) -> None:
+    in_gap = any(first <= message.seq <= last for first, last in state.gaps)
+    if message.seq <= state.seq and not in_gap:
+        raise RefusedError(DeadLetterReason.DUPLICATE, "seq", f"seq {message.seq} was taken, the last is {state.seq}")
+    if state.accepted > 0 and message.seq > state.seq + SEQ_JUMP_MAX:
+        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, "seq", f"seq {message.seq} after {state.seq}")
+    if state.accepted > 0 and message.ts_event_ns > state.ts_event_ns + TIME_JUMP_MAX_NS:
+        detail = f"{message.ts_event_ns} after {state.ts_event_ns}"
+        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, "ts_event_ns", detail)
+    if replayed:
+        return
+    if message.seq <= state.seq:
+        raise RefusedError(DeadLetterReason.OUT_OF_ORDER, "seq", f"seq {message.seq} after {state.seq}")
+    if message.ts_event_ns < state.ts_event_ns:
+        detail = f"{message.ts_event_ns} after {state.ts_event_ns}"
+        raise RefusedError(DeadLetterReason.OUT_OF_ORDER, "ts_event_ns", detail)
+    behind_ns = state.evidence_ns - message.ts_event_ns
+    if behind_ns > STALE_NS and isinstance(message, RawBook | RawTick):
+        detail = f"{behind_ns / 1e9:.1f} s of event time behind the heartbeat"
+        raise RefusedError(DeadLetterReason.STALE_QUOTE, "ts_event_ns", detail)
+
+
+def _take(state: SequenceState, message: Raw) -> None:
+    """Note the number as taken: at the end, with a gap if some were passed over, or inside a gap."""
+    seq = message.seq
+    if seq == state.seq + 1:
+        state.seq = seq
+    elif seq > state.seq:
+        state.gaps = [*state.gaps, (state.seq + 1, seq - 1)][-GAPS_MAX:]
+        state.seq = seq
+    else:
+        first, last = next(gap for gap in state.gaps if gap[0] <= seq <= gap[1])
+        halves = [half for half in ((first, seq - 1), (seq + 1, last)) if half[0] <= half[1]]
+        state.gaps = sorted([*(gap for gap in state.gaps if gap != (first, last)), *halves])[-GAPS_MAX:]
+    state.ts_event_ns = max(state.ts_event_ns, message.ts_event_ns)
 
 
 def _heartbeat(state: SequenceState, message: Heartbeat) -> tuple[SequenceState, Sequence[Out]]:
     total = state.accepted + state.refused
     if total == 0 or message.ts_event_ns < state.evidence_ns + EVIDENCE_EVERY_NS:
-        return state, ()
+        return state, UNCHANGED
     state.evidence_ns = message.ts_event_ns
     evidence = GateEvidence(
         stage=1, name="data.refused_frac", value=state.refused / total, ts_event_ns=message.ts_event_ns
@@ -86,7 +156,7 @@ def _heartbeat(state: SequenceState, message: Heartbeat) -> tuple[SequenceState,
     return state, [Out(GATE_EVIDENCE, "1", evidence)]
 
 
-def normalise(message: RawBook | RawTrade | RawHalt) -> Market:
+def normalise(message: Raw) -> Market:
     """The market event of a raw record; RefusedError when it makes none."""
     if message.instrument not in INSTRUMENTS:
         raise RefusedError(
@@ -103,17 +173,51 @@ def normalise(message: RawBook | RawTrade | RawHalt) -> Market:
         return Halt(**common, halted=message.halted)
     if isinstance(message, RawTrade):
         return _trade(message, common)
+    if isinstance(message, RawTick):
+        return _tick(message, common)
+    if isinstance(message, RawBar):
+        return _bar(message, common)
     return _book(message, common)
 
 
 def _trade(message: RawTrade, common: dict[str, Any]) -> Trade:
-    # Hidden and midpoint executions print between ticks; what we keep is on the grid, rounded down.
-    price = _number(message.price, "price")
-    ticks = int(price / INSTRUMENTS[message.instrument].tick_size)
+    ticks = _print(message.instrument, message.price, "price")
     lots = _lots(message.instrument, message.size, "size")
-    if ticks <= 0 or lots <= 0:
-        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, "price", f"a trade of {message.size} at {message.price}")
+    if lots == 0:
+        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, "size", f"a trade of {message.size} at {message.price}")
     return Trade(**common, price_ticks=ticks, size_lots=lots, side=message.side)
+
+
+def _tick(message: RawTick, common: dict[str, Any]) -> Tick:
+    ticks = (_print if message.kind == "LAST" else _ticks)(message.instrument, message.price, "price")
+    lots = _lots(message.instrument, message.size, "size")
+    return Tick(**common, kind=message.kind, price_ticks=ticks, size_lots=lots)
+
+
+def _bar(message: RawBar, common: dict[str, Any]) -> Bar:
+    prices = {name: _print(message.instrument, getattr(message, name), name) for name in OHLC}
+    ends = (prices["open"], prices["close"])
+    if not prices["low"] <= min(ends) <= max(ends) <= prices["high"]:
+        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, "high", "open and close lie outside low and high")
+    lots = _lots(message.instrument, message.volume, "volume")
+    return Bar(
+        **common,
+        bar_ns=message.bar_ns,
+        open_ticks=prices["open"],
+        high_ticks=prices["high"],
+        low_ticks=prices["low"],
+        close_ticks=prices["close"],
+        volume_lots=lots,
+        trades=message.trades,
+    )
+
+
+def _print(instrument: str, text: str, field: str) -> int:
+    """Ticks of a trade's price. Hidden and midpoint executions print between ticks: rounded down to the grid."""
+    ticks = int(_number(text, field) / INSTRUMENTS[instrument].tick_size)
+    if not 0 < ticks < 2**53:
+        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, field, f"price {text}")
+    return ticks
 
 
 def _book(message: RawBook, common: dict[str, Any]) -> Quote | DepthUpdate:
@@ -166,8 +270,8 @@ def _number(text: str, field: str) -> Decimal:
         number = Decimal(text)
     except InvalidOperation as error:
         raise RefusedError(DeadLetterReason.OUT_OF_RANGE, field, f"{text!r} is not a number") from error
-    if not number.is_finite():
-        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, field, f"{text!r} is not finite")
+    if not number.is_finite() or number.adjusted() > EXPONENT_MAX:
+        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, field, f"{text!r} is not finite, or larger than any price")
     return number
 
 

@@ -45,15 +45,37 @@ class Portfolio(Parameters):
 
 
 class Limits(Parameters):
-    """Pre-trade limits of admission. None is "not set", and denies."""
+    """Pre-trade limits of admission. None is "not set", and denies.
+
+    Ages and windows are in buckets of event time but `account_age_s_max`, as the broker's values have wall time.
+    `trading_weekdays` counts from Monday = 0, `trading_minutes_utc` is [from, to) in minutes of the UTC day. Children
+    of an intent are at most `pov_frac_max` of the volume that its average day (`adv_lots`) brings in one bucket.
+    """
 
     order_lots_max: int | None = None
     order_notional_usd_max: float | None = None
     position_notional_usd_max: float | None = None
     gross_notional_usd_max: float | None = None
+    net_notional_usd_max: float | None = None
+    daily_loss_usd_max: float | None = None
+    account_age_s_max: float | None = None
     collar_frac: float | None = None
+    price_move_frac_max: float | None = None
+    price_move_period_buckets: int | None = None
     price_age_buckets_max: int | None = None
+    intent_age_buckets_max: int | None = None
     risk_age_buckets_max: int | None = None
+    duplicate_window_buckets: int | None = None
+    orders_per_minute_max: int | None = None
+    repeat_orders_max: int | None = None
+    repeat_window_buckets: int | None = None
+    pov_frac_max: float | None = None
+    adv_lots: dict[str, int] | None = None
+    restricted: tuple[str, ...] | None = None
+    strategies: tuple[str, ...] | None = None
+    short_allowed: bool | None = None
+    trading_weekdays: tuple[int, ...] | None = None
+    trading_minutes_utc: tuple[int, int] | None = None
     gates_required: tuple[int, ...] | None = None
 
 
@@ -63,6 +85,13 @@ class KillLimits(Parameters):
     loss_frac_max: float | None = None
     drawdown_frac_max: float | None = None
     psr_min: float | None = None
+    covariance_drift_max: float | None = None
+    refused_records_frac_max: float | None = None
+    position_breaks_max: float | None = None
+    pacing_violations_max: float | None = None
+    connection_failures_max: float | None = None
+    acknowledgement_ms_p95_max: float | None = None
+    data_age_s_max: float | None = None
 
 
 class Desk(Parameters):

@@ -76,7 +76,7 @@ def rebalance(
 ) -> tuple[TargetState, list[Out]]:
     """Targets and intents of one cross-section; nothing while an input is missing."""
     marks = {mark.instrument: mark for mark in section.model.marks}
-    if state.nav_usd is None or section.model.covariance is None or set(marks) != set(names):
+    if not state.nav_usd or state.nav_usd < 0 or section.model.covariance is None or set(marks) != set(names):
         return state, []
     nav = state.nav_usd
     values = np.array([_value(marks[name]) for name in names])
@@ -101,7 +101,7 @@ def rebalance(
     ]
     for i, name in enumerate(names):
         if not marks[name].halted:
-            intent = _intent(marks[name], int(lots[i]), int(wanted[i]), float(values[i]), section, inputs, sizes)
+            intent = _intent(marks[name], int(lots[i]), int(wanted[i]), section, inputs, sizes)
             if intent is not None:
                 outputs.append(Out(ORDER_INTENTS, name, intent))
     return state, outputs
@@ -111,17 +111,19 @@ def _intent(
     mark: Mark,
     lots: int,
     wanted: int,
-    value: float,
     section: CrossSection,
     inputs: tuple[Input, ...],
     sizes: tuple[float, float],
 ) -> OrderIntent | None:
     """The intent that moves `lots` towards `wanted`, no larger than one order may be; None when it is not worth one."""
     notional_min, notional_max = sizes
+    side: Side = "BUY" if wanted > lots else "SELL"
+    # At the price the order would pay, as admission reckons it; at the mid the largest orders would all be denied.
+    ticks = mark.ask_ticks if side == "BUY" else mark.bid_ticks
+    value = float(INSTRUMENTS[mark.instrument].notional(ticks, 1))
     quantity = min(abs(wanted - lots), int(notional_max / value))
     if quantity == 0 or quantity * value < notional_min:
         return None
-    side: Side = "BUY" if wanted > lots else "SELL"
     model = section.model
     return OrderIntent(
         intent_id=intent_id(mark.instrument, model.ts_event_ns, side),

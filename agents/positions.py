@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.spec import Out, Record
 from contracts.instruments import INSTRUMENTS
-from contracts.orders import ExecutionReport, Position
+from contracts.orders import ExecutionReport, Position, PositionBreak
 from contracts.topics import POSITIONS
 from tables.rows import TableSpec
 
@@ -29,18 +29,32 @@ POSITION_ROWS = TableSpec("positions", PositionRow, "position and cash flow of e
 
 
 def key(message: Any) -> str | None:
-    return str(message.instrument) if isinstance(message, ExecutionReport) and message.kind != "STATE" else None
+    match message:
+        case ExecutionReport() if message.kind != "STATE":
+            return str(message.instrument)
+        case PositionBreak() if message.source == "operator" and not message.open:
+            return str(message.instrument)
+    return None
 
 
 def step(row: PositionRow | None, record: Record) -> tuple[PositionRow, Sequence[Out]]:
-    """One fill or one commission."""
+    """One fill, correction or commission, or the position that an operator settled on."""
     row = row or PositionRow()
     report = record.message
-    if report.kind == "FILL":
+    if isinstance(report, PositionBreak):
+        row.lots = report.broker_lots
+    elif report.kind == "FILL":
         sign = 1 if report.side == "BUY" else -1
         row.lots += sign * report.fill_lots
         row.cash_flow -= sign * report.fill_price * report.fill_lots * INSTRUMENTS[report.instrument].lot_size
         row.fills += 1
+        row.last_exec_id = report.exec_id
+    elif report.kind == "CORRECTION":
+        sign = 1 if report.side == "BUY" else -1
+        lot_size = INSTRUMENTS[report.instrument].lot_size
+        row.lots += sign * (report.fill_lots - report.replaced_lots)
+        row.cash_flow -= sign * report.fill_price * report.fill_lots * lot_size
+        row.cash_flow += sign * report.replaced_price * report.replaced_lots * lot_size
         row.last_exec_id = report.exec_id
     else:
         row.commissions += report.commission

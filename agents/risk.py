@@ -18,7 +18,10 @@ from tables.rows import TableSpec
 
 @dataclass(slots=True)
 class RiskState:
-    """NAV at the start, positions (lots, cash flow), mids in half ticks, the peak of NAV and the moments of returns."""
+    """NAV at the start, positions (lots, cash flow), mids in half ticks, the peak of NAV and the moments of returns.
+
+    An account without money has no start: risk is silent, and silence from risk means no orders.
+    """
 
     nav_start_usd: float | None = None
     watermarks: dict[int, int] = field(default_factory=dict)
@@ -41,7 +44,7 @@ def make(bucket_ns: int) -> Step:
         state = state or RiskState()
         message = record.message
         match message:
-            case AccountValue() if state.nav_start_usd is None:
+            case AccountValue() if state.nav_start_usd is None and message.net_liquidation > 0:
                 state.nav_start_usd = state.nav_usd = state.nav_peak_usd = float(message.net_liquidation)
             case Position():
                 state.lots[message.instrument] = message.position_lots

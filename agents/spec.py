@@ -13,13 +13,14 @@ from tables.rows import TableSpec
 
 
 class Record(NamedTuple):
-    """A decoded message and where it came from."""
+    """A decoded message and where it came from; `replayed` if a person sent it again from a dead-letter topic."""
 
     message: Any
     topic: str
     partition: int
     offset: int
     value: bytes
+    replayed: bool = False
 
     @property
     def input(self) -> Input:
@@ -52,8 +53,8 @@ class AgentSpec:
 
     `key` names the row a message belongs to (`contracts.topics.BROADCAST` = every row of the partition; None = no row:
     the message is of no interest). `forward` is where a broadcast goes on to, behind the outputs of all rows: whoever
-    reads both knows that nothing from before it is still to come. `dead_letters` is where records go that cannot be
-    decoded.
+    reads both knows that nothing from before it is still to come. `outputs` are the topics it may write: its group's
+    user on the broker has the right to write those and no others.
     """
 
     name: str
@@ -64,7 +65,7 @@ class AgentSpec:
     key: Callable[[Any], str | None]
     table: TableSpec[Any] | None = None
     forward: Topic | None = None
-    dead_letters: Topic | None = None
+    outputs: tuple[Topic, ...] = ()
 
 
 def by_desk(_message: Any) -> str:

@@ -17,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--speed", type=float, default=1.0, help="event time per wall time (default: 1)")
     demo.add_argument("--seed", type=int, default=7, help="seed of the synthetic market (default: 7)")
     demo.add_argument("--duration", type=float, default=0.0, help="seconds, then a summary; 0 runs until Ctrl-C")
+    demo.add_argument("--secure", action="store_true", help="a Kafka user for each process, with the rights it needs")
     feed = commands.add_parser("feed", help="send a market source to the market_raw topic")
     feed.add_argument("--source", default="synthetic")
     feed.add_argument("--speed", type=float, default=1.0)
@@ -26,6 +27,29 @@ def parser() -> argparse.ArgumentParser:
     action = topics.add_mutually_exclusive_group(required=True)
     action.add_argument("--apply", action="store_true", help="create what is missing; deletes nothing")
     action.add_argument("--check", action="store_true", help="exit with 1 when the broker differs from the declaration")
+    action.add_argument("--diff", action="store_true", help="print each difference, and exit with 0")
+    reference = commands.add_parser("reference", help="the pages and values generated from the topics and contracts")
+    action = reference.add_mutually_exclusive_group(required=True)
+    action.add_argument("--write", action="store_true", help="write what is stale")
+    action.add_argument("--check", action="store_true", help="exit with 1 when something is stale")
+    schemas = commands.add_parser("schemas", help="JSON Schemas of the messages, and whether a change breaks a reader")
+    action = schemas.add_mutually_exclusive_group(required=True)
+    action.add_argument("--write", action="store_true", help="write contracts/schemas from the contracts")
+    action.add_argument("--check", action="store_true", help="exit with 1 when stale or breaking without a new version")
+    action.add_argument("--release", action="store_true", help="keep them as released: changes must be compatible")
+    letters = commands.add_parser("deadletters", help="records that could not be processed: list, show, replay")
+    actions = letters.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="counts by topic and reason, and the newest letters")
+    show = actions.add_parser("show", help="one letter with its original")
+    show.add_argument("source", help="the record, as topic/partition/offset")
+    replay = actions.add_parser("replay", help="send the original, or a mended copy, to its topic again")
+    replay.add_argument("source", help="the record, as topic/partition/offset")
+    replay.add_argument("--file", help="a mended copy of the message; without it the original goes as it was")
+    rights = commands.add_parser("security", help="the Kafka users of the desk and what each may do")
+    action = rights.add_mutually_exclusive_group(required=True)
+    action.add_argument("--list", action="store_true", help="print the rights")
+    action.add_argument("--apply", action="store_true", help="grant them on the broker, as its administrator")
+    commands.add_parser("doctor", help="is the broker there, are the topics, how far behind is each group")
     return top
 
 
@@ -44,15 +68,35 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "demo":
         from app import demo
 
-        return demo.main(options.source, options.speed, options.seed, options.duration)
+        return demo.main(options.source, options.speed, options.seed, options.duration, secure=options.secure)
     if options.command == "feed":
         from app import feed, settings
 
         pace = feed.Pace(options.speed, options.warm_up)
-        return feed.main(settings.load().kafka.bootstrap, options.source, options.seed, pace)
+        return feed.main(settings.load().kafka.access, options.source, options.seed, pace)
+    if options.command == "reference":
+        from app import reference
+
+        return reference.main(check=options.check)
+    if options.command == "schemas":
+        from app import schemas
+
+        return schemas.main("write" if options.write else "release" if options.release else "check")
+    if options.command == "deadletters":
+        from app import deadletters
+
+        return deadletters.main(options.action, getattr(options, "source", ""), getattr(options, "file", None))
+    if options.command == "security":
+        from app import security
+
+        return security.main(apply=options.apply)
+    if options.command == "doctor":
+        from app import doctor
+
+        return doctor.main()
     from app import topics
 
-    return topics.main(apply=options.apply)
+    return topics.main("apply" if options.apply else "check" if options.check else "diff")
 
 
 if __name__ == "__main__":

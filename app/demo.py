@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import shutil
 import signal
 import sys
@@ -13,7 +14,8 @@ import time
 from pathlib import Path
 
 from app.processes import Child, ChildDiedError
-from app.stack import Stack
+from app.security import OPERATOR, user
+from app.stack import PREFIX, Stack
 from app.summary import reconcile, render
 from app.watcher import Watcher, until
 from connectors.gateway import ledger
@@ -26,24 +28,29 @@ QUIET_S = 15.0
 WARM_UP_BUCKETS = 10
 """Buckets of history that the feed sends at once, so that signals are warm when the market goes on at its speed."""
 
+DISK_BYTES_MIN = 500_000_000
+"""Kafka keeps an hour of the synthetic market in about 300 MB."""
+
 BUCKET_MS = {"synthetic": 1_000, "lobster": 10_000, "binance": 1_000}
 """OFI is usually measured over 10 s; the short and the synthetic sources use 1 s so that there is something to see."""
 
 TRADING_SECONDS_A_YEAR = 252 * 23_400
 
 
-def main(source: str, speed: float, seed: int, duration: float) -> int:
+def main(source: str, speed: float, seed: int, duration: float, *, secure: bool = False) -> int:
     """Run the demo; its exit status is 0 only if orders were filled and the books are equal."""
     try:
         info = describe(source)
         if not 0 < speed <= 10_000:
             raise SourceError(f"SPEED={speed:g} makes no sense; take a number from 0.1 to 10000")
-        return asyncio.run(_demo(source, info, speed, seed, duration))
+        _need_disk(Path(tempfile.gettempdir()))
+        return asyncio.run(_demo(source, info, speed, seed, duration, secure))
     except (SourceError, JarsUnavailableError, ChildDiedError) as error:
         return _fail(str(error))
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            return _fail(f"the disk is full ({error.filename or tempfile.gettempdir()}); free 1 GB and run it again")
+            folder = error.filename or tempfile.gettempdir()
+            return _fail(f"the disk is full ({folder}); free 500 MB, or set TMPDIR to another disk")
         return _fail(f"{error.strerror or error}: {error.filename or ''}; check the folder and run it again")
 
 
@@ -52,14 +59,20 @@ def _fail(sentence: str) -> int:
     return 2
 
 
+def _need_disk(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < DISK_BYTES_MIN:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
 def tell(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-async def _demo(source: str, info: SourceInfo, speed: float, seed: int, duration: float) -> int:
+async def _demo(source: str, info: SourceInfo, speed: float, seed: int, duration: float, secure: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="flowgate-demo-"))
-    stack = Stack(folder, tell, desk_settings(info))
+    stack = Stack(folder, tell, desk_settings(info), secure=secure)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -101,7 +114,7 @@ def desk_settings(info: SourceInfo) -> dict[str, str]:
 
 
 async def _trade(stack: Stack, source: str, speed: float, seed: int, duration: float, stopping: asyncio.Event) -> int:
-    watcher = Watcher(stack.bootstrap)
+    watcher = Watcher(stack.access(user(PREFIX, OPERATOR)))
     await watcher.start()
     follow = asyncio.create_task(watcher.follow())
     try:

@@ -14,9 +14,18 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from connectors.kafka.access import Access
 from connectors.market.source import SourceError, open_source
 from contracts.market import RAW_RECORD, Heartbeat, RawBook, RawHalt, RawTrade
-from contracts.topics import BROADCAST, MARKET_PARTITIONS, MARKET_RAW, market_partition
+from contracts.topics import (
+    BATCH_BYTES,
+    BROADCAST,
+    COMPRESSION,
+    LINGER_MS,
+    MARKET_PARTITIONS,
+    MARKET_RAW,
+    market_partition,
+)
 
 CATCH_UP_S = 0.001
 """Records due within a millisecond go out together: a sleep is no finer than that."""
@@ -30,14 +39,18 @@ class Pace:
     warm_up_s: float = 0.0
 
 
-async def run(bootstrap: str, spec: str, seed: int, pace: Pace) -> int:
+async def run(access: Access, spec: str, seed: int, pace: Pace) -> int:
     """Feed until the source ends; returns the number of records sent."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, enable_idempotence=True, linger_ms=2, compression_type="lz4"
+        **access.options(),
+        enable_idempotence=True,
+        linger_ms=LINGER_MS,
+        max_batch_size=BATCH_BYTES,
+        compression_type=COMPRESSION,
     )
     await producer.start()
     try:
-        sent = await _send(producer, open_source(spec, seed=seed), await _already_sent(bootstrap), pace)
+        sent = await _send(producer, open_source(spec, seed=seed), await _already_sent(access), pace)
         await producer.flush()
         return sent
     finally:
@@ -75,9 +88,9 @@ async def _send(
     return sent
 
 
-async def _already_sent(bootstrap: str) -> dict[str, int]:
+async def _already_sent(access: Access) -> dict[str, int]:
     """Last sequence number in the topic of each instrument, from the last records of each partition."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    consumer = AIOKafkaConsumer(**access.options())
     await consumer.start()
     try:
         partitions = [TopicPartition(MARKET_RAW.name, p) for p in range(MARKET_PARTITIONS)]
@@ -97,10 +110,10 @@ async def _already_sent(bootstrap: str) -> dict[str, int]:
         await consumer.stop()
 
 
-def main(bootstrap: str, spec: str, seed: int, pace: Pace) -> int:
+def main(access: Access, spec: str, seed: int, pace: Pace) -> int:
     """Run the feed as a process; a source that is wrong ends it with one sentence."""
     try:
-        sent = asyncio.run(run(bootstrap, spec, seed, pace))
+        sent = asyncio.run(run(access, spec, seed, pace))
     except SourceError as error:
         sys.stderr.write(f"flowgate: {error}\n")
         return 2

@@ -15,20 +15,16 @@ Order of effects for one batch, and what a crash between any two lines costs:
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
+from agents.spec import UNCHANGED, AgentSpec, Out
+from app.decoding import ORIGIN_HEADER, decode, origin
+from contracts.topics import BROADCAST, TOPICS
+from tables.rows import Row, RowCodec, TableSpec
 
-from agents.spec import UNCHANGED, AgentSpec, Out, Record
-from contracts.controls import DeadLetter, DeadLetterReason
-from contracts.topics import BROADCAST, TOPICS, Topic
-from tables.rows import Position, Row, RowCodec, TableSpec
-
-ORIGIN_HEADER = "origin"
 SENT_HEADER = "sent_ns"
 FORWARDED_KEY = "~"
 """Row key in the position of a forwarded broadcast: sorts behind every row key, as the broadcast goes out last."""
@@ -85,6 +81,14 @@ class Folded:
     effects: list[Any] = field(default_factory=list)
     changed: set[tuple[int, str]] = field(default_factory=set)
 
+    def collect(self, results: Sequence[Any], partition: int, origin: str) -> None:
+        """Sort the results of one step into outputs and effects."""
+        for index, result in enumerate(results):
+            if isinstance(result, Out):
+                self.outputs.append((partition, result, f"{origin}|{index}"))
+            else:
+                self.effects.append(result)
+
 
 class AgentShell:
     """Runs one AgentSpec: `process` takes the batches that are there, of one or more partitions."""
@@ -122,51 +126,39 @@ class AgentShell:
 
     def _fold_batch(self, topic: str, partition: int, batch: Sequence[Any], folded: Folded) -> None:
         records, bad = decode(TOPICS[topic], batch)
-        if self._spec.dead_letters is not None:
+        dead_letters = TOPICS[topic].dead_letters
+        if self._spec.name == TOPICS[topic].keeper and dead_letters is not None:
             for letter in bad:
-                folded.outputs.append((partition, Out(self._spec.dead_letters, _coordinates(letter), letter), ""))
-        name = f"{self._spec.name}/{topic}/{partition}"
+                folded.outputs.append((partition, Out(dead_letters, letter.source, letter), ""))
+        # The loop below runs once per event: what does not change in it is looked up before it.
+        name, own = f"{self._spec.name}/{topic}/{partition}", f"{topic}/{partition}"
+        key_of, step, forward = self._spec.key, self._spec.step, self._spec.forward
         rows = self._rows.rows(partition) if self._rows is not None else {}
+        changed: set[str] = set()
         for record, raw in records:
-            key = self._spec.key(record.message)
+            key = key_of(record.message)
             if key is None:
                 continue
-            stream, position = origin(raw)
-            for row_key in sorted(rows) if key == BROADCAST else (key,):
-                self._fold(record, rows, row_key, stream, position, name, folded)
-            if self._spec.forward is not None and key == BROADCAST:
-                forwarded = Out(self._spec.forward, BROADCAST, record.message)
-                folded.outputs.append((partition, forwarded, f"{name}|{record.offset}|{FORWARDED_KEY}|0"))
-
-    def _fold(
-        self,
-        record: Record,
-        rows: dict[str, Row[Any]],
-        row_key: str,
-        stream: str,
-        position: Position,
-        name: str,
-        folded: Folded,
-    ) -> None:
-        """One message into one row, unless the row has it."""
-        row = rows.get(row_key)
-        if row is None:
-            row = Row(record.partition, {})
-        elif row.is_repeat(stream, position):
-            return
-        row.state, results = self._spec.step(row.state, record)
-        if results is UNCHANGED:
-            return
-        if self._rows is not None:
-            row.seen[stream] = position
-            rows[row_key] = row
-            folded.changed.add((record.partition, row_key))
-        for index, result in enumerate(results):
-            if isinstance(result, Out):
-                came_from = f"{name}|{record.offset}|{row_key}|{index}"
-                folded.outputs.append((record.partition, result, came_from))
-            else:
-                folded.effects.append(result)
+            stream, position = origin(raw) if raw.headers else (own, (record.offset, "", 0))
+            for row_key in (key,) if key != BROADCAST else sorted(rows):
+                row = rows.get(row_key)
+                if row is None:
+                    row = Row(partition, {})
+                elif row.is_repeat(stream, position):
+                    continue
+                row.state, results = step(row.state, record)
+                if results is not UNCHANGED:
+                    row.seen[stream] = position
+                    rows[row_key] = row
+                    changed.add(row_key)
+                    if results:
+                        folded.collect(results, partition, f"{name}|{record.offset}|{row_key}")
+            if forward is not None and key == BROADCAST:
+                # No row remembers what was passed on, so a repeat is passed on again: under the position it first had.
+                first = (stream, *position) if position[1] else (name, record.offset, FORWARDED_KEY, 0)
+                forwarded = Out(forward, BROADCAST, record.message)
+                folded.outputs.append((partition, forwarded, "|".join(map(str, first))))
+        folded.changed.update((partition, row_key) for row_key in changed)
 
     async def _send(self, outputs: Sequence[tuple[int, Out, str]]) -> None:
         sent_ns = str(time.time_ns()).encode()
@@ -179,68 +171,3 @@ class AgentShell:
             target = partition if topic.partitions > 1 else 0
             pending.append(await self._app.producer.send(topic.name, key.encode(), value, target, None, headers))
         await asyncio.gather(*pending)
-
-
-def origin(raw: Any) -> tuple[str, Position]:
-    """The stream a message belongs to and its position there; its own partition and offset if nobody upstream said."""
-    for name, value in raw.headers:
-        if name == ORIGIN_HEADER:
-            stream, offset, key, index = value.decode().split("|")
-            return stream, (int(offset), key, int(index))
-    return f"{raw.topic}/{raw.partition}", (raw.offset, "", 0)
-
-
-def decode(topic: Topic, batch: Sequence[Any]) -> tuple[list[tuple[Record, Any]], list[DeadLetter]]:
-    """Records of a batch, validated in one call; one by one only when something in the batch is wrong."""
-    bad: list[DeadLetter] = []
-    good = [raw for raw in batch if raw.value is not None]
-    try:
-        messages = topic.batch_adapter.validate_json(b"[" + b",".join([raw.value for raw in good]) + b"]")
-        if len(messages) != len(good):  # a value with a comma of its own between two messages
-            raise ValueError(topic.name)
-    except (ValidationError, ValueError):
-        messages, good, bad = _decode_singly(topic, good)
-    records = [
-        (Record(message, raw.topic, raw.partition, raw.offset, raw.value), raw)
-        for message, raw in zip(messages, good, strict=True)
-    ]
-    return records, bad
-
-
-def _decode_singly(topic: Topic, batch: Sequence[Any]) -> tuple[list[Any], list[Any], list[DeadLetter]]:
-    messages: list[Any] = []
-    good: list[Any] = []
-    bad: list[DeadLetter] = []
-    for raw in batch:
-        try:
-            messages.append(topic.adapter.validate_json(raw.value))
-            good.append(raw)
-        except ValidationError as error:
-            bad.append(dead_letter(raw, error))
-    return messages, good, bad
-
-
-def dead_letter(raw: Any, error: ValidationError) -> DeadLetter:
-    """The dead letter of a record that does not fit its contract."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "json_invalid":
-        reason = DeadLetterReason.MALFORMED_JSON
-    elif field.endswith("schema_version"):
-        reason = DeadLetterReason.UNKNOWN_VERSION
-    else:
-        reason = DeadLetterReason.WRONG_SCHEMA
-    return DeadLetter(
-        reason=reason,
-        field=field,
-        detail=first["msg"],
-        topic=raw.topic,
-        partition=raw.partition,
-        offset=raw.offset,
-        contract_version=1,
-        original=base64.b64encode(raw.value).decode(),
-    )
-
-
-def _coordinates(letter: DeadLetter) -> str:
-    return f"{letter.topic}/{letter.partition}/{letter.offset}"

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agents.catalogue import GROUPS
 from agents.parameters import Desk
+from connectors.kafka.access import Access, Security
 
 PROFILES: Final = Path(__file__).parent / "profiles"
 SECRETS: Final = Path("/run/secrets/flowgate")
@@ -30,20 +31,32 @@ class Section(BaseModel):
 
 
 class Kafka(Section):
-    """Where Kafka is. `replication` of the topics the desk creates."""
+    """Where Kafka is and who we are to it. `replication` of the topics the desk creates; `ca` as a PEM file."""
 
     bootstrap: str
     replication: int = Field(gt=0)
+    security: Security = "PLAINTEXT"
     user: str = ""
     password: SecretStr = SecretStr("")
+    ca: Path | None = None
+
+    @property
+    def access(self) -> Access:
+        """What a Kafka client needs to get in."""
+        return Access(self.bootstrap, self.security, self.user, self.password.get_secret_value(), self.ca)
 
 
 class Gateway(Section):
-    """Where the IB Gateway is, and the one client id that may trade."""
+    """Where the IB Gateway is, the one client id that may trade, and the one that only looks on.
+
+    `simulated` says that it is our own gateway, which may listen on any port.
+    """
 
     host: str
     port: int = Field(ge=0, lt=65_536)
     client_id: int = Field(gt=0)
+    drop_copy_client_id: int = Field(gt=0)
+    simulated: bool = False
 
 
 class Web(Section):

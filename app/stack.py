@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -14,12 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.catalogue import GROUPS
+from app import security
 from app.processes import Child, ChildDiedError, Children
+from connectors.kafka import acls
+from connectors.kafka.access import MECHANISM, Access
 from connectors.kafka.admin import create_missing
-from connectors.kafka.broker import EmbeddedBroker
+from connectors.kafka.broker import ADMINISTRATOR, EmbeddedBroker
 from contracts.topics import TOPICS
 
 ROOT = Path(__file__).resolve().parent.parent
+PREFIX = "flowgate"
 READY_S = 60.0
 """Longest wait for a part to be ready; a worker takes 2 to 5 s here, more when the machine is busy."""
 
@@ -32,11 +37,15 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Stack:
-    """A running desk. `env` reaches it from any further process."""
+    """A running desk. `env` reaches it from any further process.
+
+    When `secure`, every process has a Kafka user of its own, with the rights that `app.security` finds in the catalogue.
+    """
 
     folder: Path
     tell: Tell
     desk: dict[str, str] = field(default_factory=dict)
+    secure: bool = False
     broker: EmbeddedBroker | None = None
     gateway_port: int = 0
     gateway_ctl: int = 0
@@ -45,6 +54,19 @@ class Stack:
     def __post_init__(self) -> None:
         self.children = Children(self.folder / "logs")
         self.workers: dict[str, Child] = {}
+        names = [ADMINISTRATOR, *security.users(PREFIX)] if self.secure else []
+        self.passwords = {name: secrets.token_urlsafe(16) for name in names}
+
+    def access(self, user: str) -> Access:
+        """The way in of one user; without security there is one for all."""
+        if not self.secure:
+            return Access(self.bootstrap)
+        return Access(self.bootstrap, "SASL_PLAINTEXT", user, self.passwords[user])
+
+    @property
+    def administrator(self) -> Access:
+        """Who creates topics and rights, and may do anything."""
+        return self.access(ADMINISTRATOR)
 
     @property
     def ledger(self) -> Path:
@@ -57,11 +79,19 @@ class Stack:
 
     @property
     def env(self) -> dict[str, str]:
+        return self.env_of(security.OPERATOR)
+
+    def env_of(self, name: str) -> dict[str, str]:
+        """The environment of a process of a group, or of another user of the desk."""
+        access = self.access(security.user(PREFIX, name))
         return {
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "FLOWGATE_PROFILE": "dev",
-            "FLOWGATE_KAFKA__BOOTSTRAP": self.bootstrap,
+            "FLOWGATE_KAFKA__BOOTSTRAP": access.bootstrap,
+            "FLOWGATE_KAFKA__SECURITY": access.security,
+            "FLOWGATE_KAFKA__USER": access.user,
+            "FLOWGATE_KAFKA__PASSWORD": access.password,
             "FLOWGATE_GATEWAY__PORT": str(self.gateway_port),
             "FLOWGATE_DATA": str(self.folder / "faust"),
             **self.desk,
@@ -75,19 +105,24 @@ class Stack:
 
     async def start_broker(self) -> None:
         began = time.monotonic()
-        self.broker = await asyncio.to_thread(EmbeddedBroker.prepare, self.folder / "kafka", self.tell)
+        self.broker = await asyncio.to_thread(EmbeddedBroker.prepare, self.folder / "kafka", self.tell, self.passwords)
         self.children.start("kafka", self.broker.command, {})
         await self._until(self._broker_answers, "kafka")
-        created = await create_missing(self.bootstrap, list(TOPICS.values()), replication=1)
+        created = await create_missing(self.administrator, list(TOPICS.values()), replication=1)
         self._say("kafka", f"{self.bootstrap}, {len(created)} topics created", began)
+        if self.secure:
+            began = time.monotonic()
+            rights = await asyncio.to_thread(security.rights)
+            await acls.create(self.administrator, rights)
+            self._say("security", f"{len(self.passwords)} users, {len(rights)} rights granted", began)
 
     async def start_gateway(self) -> None:
         began = time.monotonic()
         source = f"kafka://{self.bootstrap}/market_raw"
         options = ["--port", "0", "--ctl-port", "0", "--source", source, "--ledger", str(self.ledger)]
         command = [sys.executable, "-m", "connectors.gateway", *options]
-        child = self.children.start("gateway", command, {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"})
-        match = await self._until_logged(child, GATEWAY_READY)
+        child = self.children.start("gateway", command, self._gateway_env())
+        match = await self.until_logged(child, GATEWAY_READY)
         self.gateway_port, self.gateway_ctl = int(match[1]), int(match[2])
         self._say("gateway", f"port {self.gateway_port}, account {match[3]}", began)
 
@@ -96,20 +131,32 @@ class Stack:
         for group in groups:
             self.start_worker(group)
         for group in groups:
-            await self._until_logged(self.workers[group], WORKER_READY)
+            await self.until_logged(self.workers[group], WORKER_READY)
             self._say(f"worker {group}", GROUPS[group], began)
         if "web" in groups:
-            self.page = (await self._until_logged(self.workers["web"], WEB_READY))[1]
+            self.page = (await self.until_logged(self.workers["web"], WEB_READY))[1]
 
     def start_worker(self, group: str) -> Child:
         command = [sys.executable, "-m", "faust", "-A", "app", "worker", "--without-web", "--loglevel", "info"]
-        child = self.children.start(f"worker-{group}", command, {**self.env, "AGENT_GROUP": group}, cwd=ROOT)
+        child = self.children.start(f"worker-{group}", command, {**self.env_of(group), "AGENT_GROUP": group}, cwd=ROOT)
         self.workers[group] = child
         return child
 
     def start_feed(self, source: str, seed: int, speed: float, warm_up_s: float = 0.0) -> Child:
         options = ["--source", source, "--seed", str(seed), "--speed", str(speed), "--warm-up", str(warm_up_s)]
-        return self.children.start("feed", [sys.executable, "-m", "app", "feed", *options], self.env)
+        return self.children.start("feed", [sys.executable, "-m", "app", "feed", *options], self.env_of(security.FEED))
+
+    def _gateway_env(self) -> dict[str, str]:
+        access = self.access(security.user(PREFIX, security.GATEWAY))
+        env = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        if self.secure:
+            env |= {
+                "KAFKA_SASL_USERNAME": access.user,
+                "KAFKA_SASL_PASSWORD": access.password,
+                "KAFKA_SASL_MECHANISM": MECHANISM,
+                "KAFKA_SECURITY_PROTOCOL": access.security,
+            }
+        return env
 
     def stop(self) -> None:
         """End everything; the broker last, so that workers can commit."""
@@ -124,7 +171,8 @@ class Stack:
         writer.close()
         return True
 
-    async def _until_logged(self, child: Child, pattern: re.Pattern[str]) -> re.Match[str]:
+    async def until_logged(self, child: Child, pattern: re.Pattern[str]) -> re.Match[str]:
+        """Wait until the log of a child has `pattern`."""
         found: list[re.Match[str]] = []
 
         async def logged() -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.runtime import SENT_HEADER
+from connectors.kafka.access import Access
 from contracts import topics as t
 from contracts.controls import DecisionRecord, RiskEvent, SwitchEvent
 from contracts.orders import (
@@ -69,9 +70,9 @@ class Seen:
 class Watcher:
     """A consumer without a group over the topics behind the cross-section."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, access: Access) -> None:
         self.seen = Seen()
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+        self._consumer = AIOKafkaConsumer(**access.options(), auto_offset_reset="earliest")
         self._market = [TopicPartition(t.MARKET_EVENTS.name, p) for p in range(t.MARKET_PARTITIONS)]
 
     async def start(self) -> None:
@@ -158,8 +159,15 @@ def _report(seen: Seen, report: ExecutionReport) -> None:
             sign * report.fill_lots,
             report.fill_price,
         )
+    if report.kind == "CORRECTION" and report.replaced_exec_id and report.exec_id and report.fill_price is not None:
+        intent_id, instrument, lots, _ = seen.executions.pop(report.replaced_exec_id)
+        lots = report.fill_lots if lots > 0 else -report.fill_lots
+        seen.executions[report.exec_id] = (intent_id, instrument, lots, report.fill_price)
+        if report.replaced_exec_id in seen.commissions:
+            seen.commissions[report.exec_id] = seen.commissions.pop(report.replaced_exec_id)
     if report.kind == "COMMISSION" and report.exec_id and report.commission is not None:
-        seen.commissions[report.exec_id] = report.commission
+        before = seen.commissions.get(report.exec_id, Decimal(0))
+        seen.commissions[report.exec_id] = before + report.commission
     if str(report.state) in ("FILLED", "CANCELLED", "REJECTED"):
         seen.open_orders.discard(report.intent_id)
     if str(report.state) == "FILLED":

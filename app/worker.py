@@ -6,21 +6,20 @@ import functools
 import logging
 import os
 import sys
-import time
 from typing import Any
 
 import faust
 from yarl import URL
 
 from agents.catalogue import catalogue
-from agents.ports import Broker, CancelOrder, PlaceOrder
 from agents.spec import AgentSpec
 from app import settings as settings_module
-from app.runtime import SENT_HEADER, AgentShell, TableRows
+from app.broker import own_the_broker, watch_the_broker
+from app.runtime import AgentShell, TableRows
 from app.settings import Settings, SettingsError, agent_group
 from app.transport import Transport
-from contracts.base import Message
-from contracts.topics import BROKER_EVENTS
+from connectors.kafka.access import MECHANISM, Access
+from contracts.topics import DEAD_LETTER_BYTES_MAX
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +55,9 @@ def build(settings: Settings, group: str) -> faust.App:
     app = faust.App(
         f"{settings.prefix}-{group}",
         broker=f"kafka://{settings.kafka.bootstrap}",
+        broker_credentials=credentials(settings.kafka.access),
+        # A dead letter is larger than the record it holds.
+        producer_max_request_size=DEAD_LETTER_BYTES_MAX,
         store="memory://",
         datadir=str(settings.data / instance),
         autodiscover=False,
@@ -78,14 +80,26 @@ def build(settings: Settings, group: str) -> faust.App:
     tables: dict[str, TableRows] = {}
     effects = None
     if group in ("execution", "all"):
-        effects = _own_the_broker(app, settings)
+        effects = own_the_broker(app, settings)
+    if group in ("risk", "all"):
+        watch_the_broker(app, settings)
     for spec in catalogue(group, settings.desk, settings.configuration_hash):
-        _declare(app, spec, tables, effects if spec.name == "execution" else None)
+        _declare(app, spec, tables, effects if spec.name in ("execution", "latch") else None)
     if group in ("web", "all"):
         from app.web import serve
 
         app.task(functools.partial(serve, settings))
     return app
+
+
+def credentials(access: Access) -> faust.SASLCredentials | None:
+    """What Faust shows the broker; None where the broker asks for nothing."""
+    if access.security == "PLAINTEXT":
+        return None
+    context = access.ssl_context() if access.security == "SASL_SSL" else None
+    return faust.SASLCredentials(
+        username=access.user, password=access.password, mechanism=MECHANISM, ssl_context=context
+    )
 
 
 def _declare(app: faust.App, spec: AgentSpec, tables: dict[str, TableRows], effects: Any) -> None:
@@ -121,37 +135,3 @@ def _declare(app: faust.App, spec: AgentSpec, tables: dict[str, TableRows], effe
 
     agent.__doc__, agent.__name__, agent.__qualname__ = spec.help, spec.name, spec.name
     app.agent(channel, name=spec.name)(agent)
-
-
-def _own_the_broker(app: faust.App, settings: Settings) -> Any:
-    """Start the session once the tables are back; returns what carries out the execution agent's effects."""
-    from connectors.ibkr.session import IbkrSession
-
-    async def publish(key: str, message: Message) -> None:
-        headers = [(SENT_HEADER, str(time.time_ns()).encode())]
-        value = message.model_dump_json().encode()
-        await (await app.producer.send(BROKER_EVENTS.name, key.encode(), value, 0, None, headers))
-
-    gateway = settings.gateway
-    session = IbkrSession(gateway.host, gateway.port, gateway.client_id, publish)
-
-    async def keep_session() -> None:
-        await app.tables.wait_until_recovery_completed()
-        await session.run()
-
-    app.task(keep_session)
-
-    async def effects(wanted: Any) -> None:
-        await carry_out(session, wanted)
-
-    return effects
-
-
-async def carry_out(broker: Broker, wanted: Any) -> None:
-    """Effects of the execution agent, in order."""
-    for effect in wanted:
-        match effect:
-            case PlaceOrder(command):
-                await broker.place(command)
-            case CancelOrder(order_id, intent_id):
-                await broker.cancel(order_id, intent_id)

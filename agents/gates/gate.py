@@ -15,7 +15,7 @@ from tables.rows import TableSpec
 
 @dataclass(slots=True)
 class GateRow:
-    """The newest evidence of a stage and the verdict last published."""
+    """The newest evidence of a stage, none older than its verdict may be, and the verdict last published."""
 
     evidence: dict[str, GateEvidence] = field(default_factory=dict)
     verdict: Verdict = Verdict.HOLD
@@ -37,9 +37,12 @@ def make(stage: Stage) -> Step:
     def step(row: GateRow | None, record: Record) -> tuple[GateRow, Sequence[Out]]:
         row = row or GateRow()
         message = record.message
+        oldest_ns = message.ts_event_ns - stage.holds_ns
+        row.evidence = {name: fact for name, fact in row.evidence.items() if fact.ts_event_ns >= oldest_ns}
         row.evidence[message.name] = message
         verdict, reasons = judge(stage, row)
-        expires = message.ts_event_ns + stage.holds_ns
+        measured = [row.evidence[asked.name].ts_event_ns for asked in stage.criteria if asked.name in row.evidence]
+        expires = min(measured, default=message.ts_event_ns) + stage.holds_ns
         # A verdict is renewed when it changes, and when half of its time is over.
         if (
             verdict is row.verdict

@@ -1,294 +1,315 @@
 """The one session that may trade: connects, reads the snapshot, places orders, tells what it hears.
 
-    DISCONNECTED -> CONNECTING -> SYNCING -> READY          LOCKED: an account that is not a paper account
+    DISCONNECTED -> CONNECTING -> SYNCING -> READY        LOCKED: a login that may not be traded
+                                     ^         |
+                                     +---------+          1101, 1102, an order without an answer, an unclear error
 
-Everything heard is told in wire order, through `publish`, as messages of the `broker_events` topic. Between SYNCING and
-READY come the gateway's positions, open orders, completed orders and today's executions; READY says they are complete.
+Everything heard is told in wire order, through `publish`. Between SYNCING and READY come the gateway's positions, open
+orders, completed orders and today's executions, and READY says that all of them have ended: a snapshot that is late or
+cut off is not taken for an empty one, the connection is made anew. Each SYNCING begins a new epoch.
+
+The client id is the lock: it never changes, and error 326 means that another owner holds it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from ib_insync import Contract, LimitOrder
+from ib_insync import ExecutionFilter
 
+from connectors.ibkr.calendar import expected_outage, second_factor_due
+from connectors.ibkr.ears import Ears
+from connectors.ibkr.errors import ERRORS, Action, lookup
+from connectors.ibkr.guard import refusal
+from connectors.ibkr.health import Health
+from connectors.ibkr.pacing import Pacing
+from connectors.ibkr.sender import Sender
 from connectors.ibkr.wire import hearing_ib
 from contracts.base import Message
-from contracts.instruments import BY_CON_ID, INSTRUMENTS, InstrumentSpec
-from contracts.orders import (
-    BrokerAccount,
-    BrokerCommission,
-    BrokerExecution,
-    BrokerPosition,
-    BrokerStatus,
-    OrderCommand,
-    OrderSent,
-    SessionEvent,
-    SessionState,
-)
-from contracts.topics import BROADCAST
+from contracts.controls import Alert
+from contracts.orders import BrokerAccount, SessionEvent, SessionState
+from contracts.topics import ALERTS, BROADCAST, BROKER_EVENTS, Topic
 
 log = logging.getLogger(__name__)
 
 BACK_OFF_S: Final = (1, 2, 4, 8, 16)
 CONNECT_TIMEOUT_S: Final = 4.0
-PAPER_PREFIX: Final = "D"
-"""Paper accounts begin with D (DU…, DF…); live ones with U or F."""
+SNAPSHOT_TIMEOUT_S: Final = 4.0
+"""For each of the requests of a snapshot; IB answers them within a second."""
 
-HEARTBEAT_S: Final = 5.0
+HEARTBEAT_S: Final = 2.0
 """A request for the time this often finds a half-open socket, which sends neither data nor an end."""
 
+SILENCE_S: Final = 4.0
 ACCOUNT_S: Final = 1.0
-ORDER_REFUSED: Final = frozenset({201, 203})
-COMMISSION_UNKNOWN: Final = Decimal("1e300")
+ACCOUNT_AGAIN_S: Final = 5.0
+"""Unchanged account values are said again this often: admission wants them fresh."""
 
-Publish = Callable[[str, Message], Awaitable[None]]
+HEALTH_S: Final = 2.0
+CHECK_S: Final = 0.1
+REQUEST_ID_MIN: Final = 900_000_000
+"""Ids of requests, far from those of orders: an error names nothing but a number."""
+
+Publish = Callable[[Topic, str, Message], Awaitable[None]]
+
+
+class Address(NamedTuple):
+    """Where the gateway is, the client id that trades, and whether the gateway is our simulated one."""
+
+    host: str
+    port: int
+    client_id: int
+    simulated: bool = False
 
 
 class IbkrSession:
-    """Implements `agents.ports.Broker` on ib_insync."""
+    """Keeps the connection; `sender` is the broker that the execution agent gives its effects to."""
 
-    def __init__(self, host: str, port: int, client_id: int, publish: Publish) -> None:
-        self._address = (host, port, client_id)
+    def __init__(self, address: Address, publish: Publish, after_s: tuple[int, ...] = BACK_OFF_S) -> None:
+        self._address = address
         self._publish = publish
-        self._said: asyncio.Queue[tuple[str, Message]] = asyncio.Queue()
-        self._ib = hearing_ib(self)
-        self._ib.client.MaxRequests = 45
-        self._intent_of_order: dict[int, str] = {}
-        self._intent_of_execution: dict[str, str] = {}
+        self._back_off_s = after_s
+        self._said: asyncio.Queue[tuple[Topic, str, Message]] = asyncio.Queue()
+        self._ears = Ears(address.client_id, self._say, self._on_error, self._on_next_id)
+        self.pacing = Pacing()
+        self._ib = hearing_ib(self._ears, self.pacing.count)
+        self.health = Health(self._ears, self.pacing)
+        self.sender = Sender(self._ib.client, self._ears, self.pacing, lambda: self.state, self._say)
         self._last_account: tuple[Decimal, ...] = ()
-        self._account = ""
+        self._told_account_s = 0.0
+        self._next_id = 0
+        self._request_id = REQUEST_ID_MIN
+        self._resync = ""
+        self._reconnect = ""
+        self._busy = asyncio.Event()
         self._closing = False
+        self._alerted: set[int] = set()
         self.state = SessionState.DISCONNECTED
-        self.epoch = 0
+        self.reason = "not started"
+
+    @property
+    def epoch(self) -> int:
+        return self._ears.epoch
 
     async def run(self) -> None:
         """Keep the session up until cancelled; ends with an error only if events cannot be published."""
-        pump = asyncio.create_task(self._pump())
-        keep = asyncio.create_task(self._keep_connected())
+        jobs = [asyncio.create_task(job) for job in (self._pump(), self._keep_connected(), self.health.measure())]
         try:
-            done, _ = await asyncio.wait({pump, keep}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
             self._closing = True
-            pump.cancel()
-            keep.cancel()
+            for job in jobs:
+                job.cancel()
             self._ib.disconnect()
 
-    async def place(self, command: OrderCommand) -> None:
-        """Write the order to the socket, or say that it was not sent."""
-        if self.state is not SessionState.READY:
-            self._say_status(command.intent_id, command.order_id, 0, "NotSent", f"session is {self.state}")
-            return
-        spec = INSTRUMENTS[command.instrument]
-        order = LimitOrder(
-            command.side,
-            float(command.quantity_lots * spec.lot_size),
-            float(command.limit_price),
-            orderId=command.order_id,
-            orderRef=command.intent_id,
-            tif=command.time_in_force,
-            account=self._account,
-        )
-        self._intent_of_order[command.order_id] = command.intent_id
-        self._ib.placeOrder(contract_of(spec), order)
-        sent = OrderSent(intent_id=command.intent_id, order_id=command.order_id, epoch=self.epoch, ts_ns=time.time_ns())
-        self._say(command.intent_id, sent)
-
-    async def cancel(self, order_id: int, intent_id: str) -> None:
-        """Write the cancel to the socket; the gateway answers with a status or an error."""
-        if self.state is SessionState.READY:
-            self._ib.client.cancelOrder(order_id, "")
-        else:
-            log.warning("cancel of order %s (%s) not sent: session is %s", order_id, intent_id, self.state)
+    # ---- the connection ----------------------------------------------------------------------------------------------
 
     async def _keep_connected(self) -> None:
         attempt = 0
-        while True:
+        while not self._locked():
             try:
                 await self._connect()
                 attempt = 0
-                if self.state is SessionState.READY:
-                    await self._watch()
-                reason = "the connection ended"
+                await self._watch()
             except (OSError, TimeoutError, ConnectionError) as error:
-                reason = str(error) or type(error).__name__
-            if self.state is SessionState.LOCKED:
-                return
+                reason = self._reconnect or str(error) or "no answer in time"
+            else:
+                reason = self._reconnect or "the connection ended"
+            self._reconnect = self._resync = ""
+            if self._locked():
+                break
             self._ib.disconnect()
-            self._enter(SessionState.DISCONNECTED, reason)
-            await asyncio.sleep(BACK_OFF_S[min(attempt, len(BACK_OFF_S) - 1)])
+            self.health.failed()
+            self._enter(SessionState.DISCONNECTED, self._down_reason(reason))
+            delay_s = self._back_off_s[min(attempt, len(self._back_off_s) - 1)]
             attempt += 1
+            if attempt == len(self._back_off_s) and not expected_outage(time.time()):
+                self._alert("CRITICAL", "GATEWAY_AWAY", self._down_reason(reason), "operations")
+            await asyncio.sleep(delay_s)
+        await asyncio.Event().wait()  # LOCKED until a person has seen to it and starts the process again
+
+    def _locked(self) -> bool:
+        return self.state is SessionState.LOCKED
+
+    def _down_reason(self, reason: str) -> str:
+        planned = expected_outage(time.time())
+        if planned:
+            return f"{reason} ({planned})"
+        if second_factor_due(time.time()):
+            self._alert("CRITICAL", "SECOND_FACTOR", "the weekly login waits for a person", "operations")
+            return f"{reason} (a person is needed: the weekly login waits for its second factor)"
+        return reason
 
     async def _connect(self) -> None:
-        host, port, client_id = self._address
-        # Wall seconds grow over restarts, so an epoch is never used twice.
-        self.epoch = max(self.epoch + 1, int(time.time()))
+        host, port, client_id, simulated = self._address
+        self._new_epoch()
         self._enter(SessionState.CONNECTING, f"{host}:{port} as client {client_id}")
-        self._enter(SessionState.SYNCING, "reading the snapshot")
-        await self._ib.connectAsync(host, port, clientId=client_id, timeout=CONNECT_TIMEOUT_S)
-        accounts = self._ib.managedAccounts()
-        if len(accounts) != 1 or not accounts[0].startswith(PAPER_PREFIX):
+        await self._handshake(host, port, client_id)
+        refused = refusal(self._ib.managedAccounts(), port, simulated=simulated)
+        if refused:
             self._ib.disconnect()
-            self._enter(SessionState.LOCKED, f"{accounts} is not one paper account (they begin with {PAPER_PREFIX})")
+            self._enter(SessionState.LOCKED, refused)
+            self._alert("CRITICAL", "ACCOUNT_REFUSED", refused, "operations")
             return
-        self._account = accounts[0]
+        self.sender.account = self._ib.managedAccounts()[0]
+        await asyncio.wait_for(self._ib.reqAccountUpdatesAsync(self.sender.account), SNAPSHOT_TIMEOUT_S)
+        await self._sync("connected")
+
+    async def _handshake(self, host: str, port: int, client_id: int) -> None:
+        """Connect, or give up as soon as the gateway says that the client id is taken."""
+        self._busy.clear()
+        connect = asyncio.create_task(self._ib.client.connectAsync(host, port, client_id, CONNECT_TIMEOUT_S))
+        busy = asyncio.create_task(self._busy.wait())
+        try:
+            await asyncio.wait({connect, busy}, return_when=asyncio.FIRST_COMPLETED)
+            if not connect.done():
+                raise ConnectionError(f"326: client id {client_id} is held by another connection")
+            await connect
+        finally:
+            busy.cancel()
+            connect.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError, TimeoutError, ConnectionError):
+                await connect
+
+    async def _sync(self, reason: str) -> None:
+        """Read everything the gateway knows; READY only when each part has ended."""
+        self._resync = ""
+        self._new_epoch()
+        self._ears.snapshot = True
+        self._enter(SessionState.SYNCING, reason)
+        ib, client = self._ib, self._ib.client
+        client.reqIds(1)
+        for request in (
+            ib.reqPositionsAsync,
+            ib.reqOpenOrdersAsync,
+            lambda: ib.reqCompletedOrdersAsync(False),
+            self._executions,
+        ):
+            await asyncio.wait_for(request(), SNAPSHOT_TIMEOUT_S)
+        if not ib.isConnected() or self._reconnect:
+            raise ConnectionError(self._reconnect or "the connection ended in the snapshot")
         self._tell_account()
-        self._enter(SessionState.READY, "snapshot complete", accounts[0], self._ib.client.getReqId())
+        self._ears.orders.asked(time.monotonic())
+        self._ears.snapshot = False
+        self._enter(SessionState.READY, f"snapshot complete ({reason})", self._next_id)
+
+    def _executions(self) -> Awaitable[Any]:
+        """Today's executions, under an id that no order has."""
+        self._request_id += 1
+        future: Awaitable[Any] = self._ib.wrapper.startReq(self._request_id)
+        self._ib.client.reqExecutions(self._request_id, ExecutionFilter())
+        return future
 
     async def _watch(self) -> None:
-        """Until the socket ends or falls silent: account values every second, a request for the time every five."""
-        beat = time.monotonic()
-        while self._ib.isConnected():
-            await asyncio.sleep(ACCOUNT_S)
-            self._tell_account()
-            if time.monotonic() - beat >= HEARTBEAT_S:
-                await asyncio.wait_for(self._ib.reqCurrentTimeAsync(), CONNECT_TIMEOUT_S)
-                beat = time.monotonic()
+        """Until the socket ends, falls silent or has to be given up; a snapshot whenever one is asked for."""
+        beat = account = told = time.monotonic()
+        while self._ib.isConnected() and not self._reconnect and not self._locked():
+            await asyncio.sleep(CHECK_S)
+            now_s = time.monotonic()
+            if self.state is SessionState.READY and not self._resync:
+                late = self._ears.orders.overdue(now_s)
+                if late:
+                    self._resync = f"no word on order {', '.join(map(str, late[:5]))}"
+            if self._resync and self.state is not SessionState.DISCONNECTED:
+                await self._sync(self._resync)
+            if now_s - account >= ACCOUNT_S:
+                account = now_s
+                self._tell_account()
+            if now_s - told >= HEALTH_S:
+                told = now_s
+                self._say(BROADCAST, self.health.report(self.state, self.reason))
+            if now_s - beat >= HEARTBEAT_S:
+                beat = now_s
+                await asyncio.wait_for(self._ib.reqCurrentTimeAsync(), SILENCE_S)
 
-    def _enter(self, state: SessionState, reason: str, account: str = "", next_order_id: int = 0) -> None:
-        if state is not self.state:
-            log.info("session %s: %s", state.value, reason)
-        self.state = state
+    # ---- what is said ------------------------------------------------------------------------------------------------
+
+    def _new_epoch(self) -> None:
+        # Wall seconds grow over restarts, so an epoch is never used twice.
+        self._ears.epoch = max(self._ears.epoch + 1, int(time.time()))
+
+    def _enter(self, state: SessionState, reason: str, next_order_id: int = 0) -> None:
+        log.info("session %s: %s", state.value, reason)
+        self.state, self.reason = state, reason
         event = SessionEvent(
             state=state,
-            epoch=self.epoch,
+            epoch=self._ears.epoch,
             next_order_id=next_order_id,
-            account=account,
+            account=self.sender.account if state is SessionState.READY else "",
             reason=reason,
             ts_ns=time.time_ns(),
         )
         self._say(BROADCAST, event)
 
+    def _alert(self, severity: Any, code: str, text: str, owner: str) -> None:
+        host, port, client_id, _ = self._address
+        subject = f"session to {host}:{port} as client {client_id}"
+        alert = Alert(severity=severity, code=code, subject=subject, text=text, owner=owner, ts_ns=time.time_ns())
+        self._said.put_nowait((ALERTS, code, alert))
+
     def _say(self, key: str, message: Message) -> None:
         if not self._closing:
-            self._said.put_nowait((key, message))
+            self._said.put_nowait((BROKER_EVENTS, key, message))
 
     async def _pump(self) -> None:
         """Publish what was said, in its order."""
         while True:
-            key, message = await self._said.get()
-            await self._publish(key, message)
+            await self._publish(*await self._said.get())
 
     def _tell_account(self) -> None:
-        values = {value.tag: value.value for value in self._ib.accountValues(self._account) if value.currency != "BASE"}
+        account = self.sender.account
+        values = {value.tag: value.value for value in self._ib.accountValues(account) if value.currency != "BASE"}
         wanted = ("NetLiquidation", "TotalCashValue", "BuyingPower")
         if any(tag not in values for tag in wanted):
             return
         amounts = tuple(Decimal(values[tag]) for tag in wanted)
-        if amounts != self._last_account:
-            self._last_account = amounts
+        now_s = time.monotonic()
+        if amounts != self._last_account or now_s - self._told_account_s >= ACCOUNT_AGAIN_S:
+            self._last_account, self._told_account_s = amounts, now_s
             liquidation, cash, power = amounts
             message = BrokerAccount(
-                account=self._account,
-                net_liquidation=liquidation,
-                cash=cash,
-                buying_power=power,
-                ts_ns=time.time_ns(),
+                account=account, net_liquidation=liquidation, cash=cash, buying_power=power, ts_ns=time.time_ns()
             )
-            self._say(self._account, message)
+            self._say(account, message)
 
-    def on_order_status(self, order_id: int, perm_id: int, client_id: int, status: str) -> None:
-        intent_id = self._intent_of_order.get(order_id)
-        if client_id == self._address[2] and intent_id is not None:
-            self._say_status(intent_id, order_id, perm_id, status, "")
+    # ---- what is heard -----------------------------------------------------------------------------------------------
 
-    def on_open_order(self, order: Any) -> None:
-        if order.clientId == self._address[2] and order.orderRef:
-            self._intent_of_order[order.orderId] = order.orderRef
+    def _on_next_id(self, next_id: int) -> None:
+        self._next_id = max(self._next_id, next_id)
 
-    def on_completed_order(self, order: Any, state: Any) -> None:
-        if is_intent_id(order.orderRef):
-            self._say_status(order.orderRef, 0, order.permId, state.status, state.completedStatus)
-
-    def on_execution(self, contract: Any, execution: Any) -> None:
-        spec = BY_CON_ID.get(contract.conId)
-        if spec is None or not is_intent_id(execution.orderRef):
-            log.warning("execution %s of an order that is not ours: %s", execution.execId, execution)
-            return
-        self._intent_of_execution[execution.execId] = execution.orderRef
-        message = BrokerExecution(
-            intent_id=execution.orderRef,
-            exec_id=execution.execId,
-            order_id=max(execution.orderId, 0),
-            perm_id=execution.permId,
-            instrument=spec.instrument,
-            side="BUY" if execution.side == "BOT" else "SELL",
-            quantity_lots=lots(spec, execution.shares),
-            price=Decimal(str(execution.price)),
-            cumulative_lots=lots(spec, execution.cumQty),
-            epoch=self.epoch,
-            ts_ns=time.time_ns(),
-        )
-        self._say(execution.orderRef, message)
-
-    def on_commission(self, report: Any) -> None:
-        intent_id = self._intent_of_execution.get(report.execId)
-        commission = Decimal(str(report.commission))
-        # IB sends -1 or 1.79e308 while a commission is not known; the value follows.
-        if intent_id is None or not 0 <= commission < COMMISSION_UNKNOWN:
-            return
-        message = BrokerCommission(
-            intent_id=intent_id,
-            exec_id=report.execId,
-            commission=commission,
-            currency=report.currency,
-            ts_ns=time.time_ns(),
-        )
-        self._say(intent_id, message)
-
-    def on_position(self, contract: Any, position: float) -> None:
-        spec = BY_CON_ID.get(contract.conId)
-        if spec is not None:
-            lots_held = lots(spec, position)
-            self._say(
-                spec.instrument,
-                BrokerPosition(instrument=spec.instrument, position_lots=lots_held, ts_ns=time.time_ns()),
-            )
-
-    def on_error(self, request_id: int, code: int, text: str) -> None:
-        log.info("gateway says %s on %s: %s", code, request_id, text)
-        intent_id = self._intent_of_order.get(request_id)
-        if intent_id is not None and code in ORDER_REFUSED:
-            self._say_status(intent_id, request_id, 0, "Inactive", f"{code} {text}")
-
-    def _say_status(self, intent_id: str, order_id: int, perm_id: int, status: str, reason: str) -> None:
-        message = BrokerStatus(
-            intent_id=intent_id,
-            order_id=order_id,
-            perm_id=perm_id,
-            status=status,
-            epoch=self.epoch,
-            snapshot=self.state is not SessionState.READY,
-            reason=reason,
-            ts_ns=time.time_ns(),
-        )
-        self._say(intent_id, message)
-
-
-def contract_of(spec: InstrumentSpec) -> Contract:
-    """The IB contract of an instrument; the conId makes it unambiguous."""
-    return Contract(
-        conId=spec.con_id,
-        symbol=spec.symbol,
-        secType=spec.sec_type,
-        exchange=spec.exchange,
-        primaryExchange=spec.primary_exchange,
-        currency=spec.currency,
-    )
-
-
-def lots(spec: InstrumentSpec, units: float) -> int:
-    """Whole lots of a quantity from the wire, which is a float of units of the instrument."""
-    return round(Decimal(str(units)) / spec.lot_size)
-
-
-def is_intent_id(reference: str) -> bool:
-    """Whether an orderRef is an intent of ours."""
-    return len(reference) == 24 and all(c in "0123456789abcdef" for c in reference)
+    def _on_error(self, request_id: int, code: int, text: str) -> None:
+        """Act on an error code as the table says."""
+        row = lookup(code)
+        order = self._ears.orders.get(request_id)
+        known = code in ERRORS
+        log.log(logging.INFO if known else logging.ERROR, "gateway: %s %s (%s): %s", code, text, request_id, row.action)
+        if row.owner and (not known or code not in self._alerted):
+            self._alerted.add(code)
+            self._alert("WARNING", str(code), f"{row.meaning}: {text}", row.owner)
+        match row.action:
+            case Action.LINK_LOST:
+                self._enter(SessionState.DISCONNECTED, f"{code} {text}")
+            case Action.LINK_RESTORED:
+                self._resync = f"{code} {text}"
+                if self.state is SessionState.DISCONNECTED:
+                    self._enter(SessionState.CONNECTING, f"{code} {text}")
+            case Action.RECONNECT:
+                self.health.violated(code)
+                self._reconnect = f"{code} {text}"
+            case Action.CLIENT_ID_BUSY:
+                self._busy.set()
+            case Action.REFUSED if order is not None:
+                self._ears.status(order.intent_id, request_id, "Inactive", f"{code} {text}")
+            case Action.NOT_FOUND if order is not None:
+                self._ears.status(order.intent_id, request_id, "NotFound", f"{code} {text}")
+                self._ears.orders.ask(request_id)
+            case Action.ASK | Action.CANCEL_LATE:
+                self._ears.orders.ask(request_id)

@@ -1,0 +1,101 @@
+"""All that admission decides on, in one row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from contracts.controls import GateVerdict, TradingState
+from contracts.orders import OrderIntent, SessionState
+
+
+@dataclass(slots=True)
+class Mark:
+    """Last quote of an instrument, from the bucket that ended at `ts_event_ns`."""
+
+    bid_ticks: int
+    ask_ticks: int
+    halted: bool
+    ts_event_ns: int
+
+
+@dataclass(slots=True)
+class Working:
+    """An order that may still fill `lots`: its exposure counts from the claim until it ends."""
+
+    intent_id: str
+    side: str
+    lots: int
+
+
+@dataclass(slots=True)
+class Parent:
+    """An intent that goes out in children, and what of it went out so far."""
+
+    intent: OrderIntent
+    sent_lots: int = 0
+    children: int = 0
+
+
+@dataclass(slots=True)
+class Window:
+    """A count within a tumbling window that began at `start_ns`."""
+
+    start_ns: int = 0
+    count: int = 0
+
+
+@dataclass(slots=True)
+class Reference:
+    """The mid (half ticks) at the beginning of a period, against which its prices are held."""
+
+    start_ns: int
+    mid_half_ticks: int
+
+
+@dataclass(slots=True)
+class Override:
+    """Another value of one limit, until `expires_ts_event_ns`, and who is behind it."""
+
+    value: float
+    expires_ts_event_ns: int
+    by: str
+
+
+@dataclass(slots=True)
+class AdmissionState:
+    """What has arrived; what has not, denies.
+
+    `kills` maps a scope to who and why; `locks` an instrument to the reasons of its locks by their source (an intent
+    id, or "break"); `flattening` an instrument to the kill that asks for its end; `recent` an intent id to the bucket
+    it was decided in, only as far back as an intent may be old; `throttled` what was repeated too often, latched.
+    """
+
+    session: SessionState = SessionState.DISCONNECTED
+    epoch: int = 0
+    next_order_id: int = 1
+    switch: TradingState | None = None
+    kills: dict[str, str] = field(default_factory=dict)
+    flattening: dict[str, str] = field(default_factory=dict)
+    risk_ns: int | None = None
+    pnl_usd: float | None = None
+    nav_usd: float | None = None
+    account_ns: int | None = None
+    account_nav_start_usd: float | None = None
+    account_day: int = 0
+    buying_power_usd: float = 0.0
+    verdicts: dict[int, GateVerdict] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict)
+    references: dict[str, Reference] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    working: dict[str, Working] = field(default_factory=dict)
+    locks: dict[str, dict[str, str]] = field(default_factory=dict)
+    parents: dict[str, Parent] = field(default_factory=dict)
+    recent: dict[str, int] = field(default_factory=dict)
+    contents: dict[str, int] = field(default_factory=dict)
+    rate: Window = field(default_factory=Window)
+    repeats: dict[str, Window] = field(default_factory=dict)
+    throttled: dict[str, str] = field(default_factory=dict)
+    overrides: dict[str, Override] = field(default_factory=dict)
+    denied: dict[str, int] = field(default_factory=dict)
+    admitted: int = 0
+    last_hash: str = ""

@@ -1,0 +1,80 @@
+"""The broker connection inside a worker: who owns it, what it publishes, and who carries out what agents ask of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import faust
+
+from agents.ports import AmendOrder, Broker, CancelOrder, Latch, PlaceOrder
+from app.runtime import SENT_HEADER
+from app.settings import Settings
+from contracts.base import Message
+from contracts.topics import Topic
+
+log = logging.getLogger(__name__)
+
+Effects = Callable[[Sequence[Any]], Awaitable[None]]
+
+
+def own_the_broker(app: faust.App, settings: Settings) -> Effects:
+    """Start the session once the tables are back; returns what carries out the effects of the agents."""
+    from connectors.ibkr.session import Address, IbkrSession
+
+    gateway = settings.gateway
+    address = Address(gateway.host, gateway.port, gateway.client_id, gateway.simulated)
+    session = IbkrSession(address, publisher(app))
+
+    async def keep_session() -> None:
+        await app.tables.wait_until_recovery_completed()
+        await session.run()
+
+    app.task(keep_session)
+
+    async def effects(wanted: Sequence[Any]) -> None:
+        await carry_out(session.sender, wanted)
+
+    return effects
+
+
+def watch_the_broker(app: faust.App, settings: Settings) -> None:
+    """Start the drop copy: the same account over a second connection, in another process than the orders."""
+    from connectors.ibkr import drop_copy
+    from connectors.ibkr.session import Address
+
+    gateway = settings.gateway
+    address = Address(gateway.host, gateway.port, gateway.drop_copy_client_id, gateway.simulated)
+
+    async def copy() -> None:
+        await app.tables.wait_until_recovery_completed()
+        await drop_copy.run(address, publisher(app))
+
+    app.task(copy)
+
+
+def publisher(app: faust.App) -> Callable[[Topic, str, Message], Awaitable[None]]:
+    """What sends a message and awaits that Kafka has it."""
+
+    async def publish(topic: Topic, key: str, message: Message) -> None:
+        headers = [(SENT_HEADER, str(time.time_ns()).encode())]
+        value = message.model_dump_json().encode()
+        await (await app.producer.send(topic.name, key.encode(), value, 0, None, headers))
+
+    return publish
+
+
+async def carry_out(broker: Broker, wanted: Sequence[Any]) -> None:
+    """Effects in their order."""
+    for effect in wanted:
+        match effect:
+            case PlaceOrder(command):
+                await broker.place(command)
+            case AmendOrder(command):
+                await broker.amend(command)
+            case CancelOrder(order_id, intent_id):
+                await broker.cancel(order_id, intent_id)
+            case Latch(scopes, flatten):
+                await broker.latch(scopes, flatten=flatten)

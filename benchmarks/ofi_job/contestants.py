@@ -1,0 +1,121 @@
+"""Who takes part, and how each is started."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks import competitors
+from benchmarks.ofi_job import java
+from benchmarks.ofi_job.job import BUCKET_NS, Place
+from connectors.kafka.jars import Progress
+
+Command = Callable[[Place], Sequence[str]]
+NAMES = ("shell", "faust", "quix", "bytewax", "streams", "bare")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """`part`: it runs on the first part of the events. `changelog`: it needs its changelog topic made for it."""
+
+    name: str
+    title: str
+    validation: str
+    state: str
+    command: Command
+    part: bool = False
+    changelog: bool = False
+
+    def environment(self, place: Place) -> dict[str, str]:
+        """Settings of this project's worker; the others do not look at them."""
+        return {
+            "PYTHONUNBUFFERED": "1",
+            "FLOWGATE_PROFILE": "dev",
+            "FLOWGATE_PREFIX": place.group,
+            "FLOWGATE_KAFKA__BOOTSTRAP": place.bootstrap,
+            "FLOWGATE_DATA": place.folder,
+            "FLOWGATE_DESK__MARKET__BUCKET_MS": str(BUCKET_NS // 1_000_000),
+        }
+
+
+def python(module: str, *arguments: str, interpreter: str = sys.executable) -> Command:
+    """The command of a contestant in Python."""
+    return lambda _place: [interpreter, "-m", f"benchmarks.ofi_job.{module}", *arguments]
+
+
+def field(wanted: Sequence[str], folder: Path, progress: Progress) -> list[Contestant]:
+    """The wanted contestants, in the order of `NAMES`; what they need is installed or compiled first."""
+    makers: dict[str, Callable[[], Contestant]] = {
+        "shell": shell,
+        "faust": stock_faust,
+        "quix": lambda: quix(competitors.interpreter(progress)),
+        "bytewax": lambda: bytewax(competitors.interpreter(progress)),
+        "streams": lambda: kafka_streams(java.compile_job(folder / "classes", progress)),
+        "bare": bare,
+    }
+    return [makers[name]() for name in NAMES if name in wanted]
+
+
+def shell() -> Contestant:
+    return Contestant(
+        "shell",
+        "**this project's shell**",
+        "pydantic, by batch",
+        "memory; a row per key and batch",
+        python("shell", "worker", "--without-web", "--loglevel", "warn"),
+    )
+
+
+def stock_faust() -> Contestant:
+    return Contestant(
+        "faust",
+        f"Faust {metadata.version('faust-streaming')}, stock",
+        "pydantic, one by one",
+        "memory; a record per event",
+        python("stock_faust", "worker", "--without-web", "--loglevel", "warn"),
+        part=True,
+    )
+
+
+def quix(interpreter: str) -> Contestant:
+    return Contestant(
+        "quix",
+        f"Quix Streams {competitors.version('quixstreams')}",
+        "pydantic, one by one",
+        "RocksDB; a record per key and commit",
+        python("quix", interpreter=interpreter),
+    )
+
+
+def bytewax(interpreter: str) -> Contestant:
+    return Contestant(
+        "bytewax",
+        f"Bytewax {competitors.version('bytewax')}",
+        "pydantic, by batch",
+        "memory; no changelog: a snapshot a second in SQLite",
+        python("bytewax_flow", interpreter=interpreter),
+    )
+
+
+def kafka_streams(command: Sequence[str]) -> Contestant:
+    return Contestant(
+        "streams",
+        f"Kafka Streams {java.KAFKA_VERSION} (Java)",
+        "Jackson, streaming, explicit checks",
+        "memory; cache, a record per key and commit",
+        lambda place: [*command, place.bootstrap, place.source, place.target, place.group, place.folder],
+    )
+
+
+def bare() -> Contestant:
+    return Contestant(
+        "bare",
+        f"bare aiokafka {metadata.version('aiokafka')} loop",
+        "pydantic, by batch",
+        "dictionary; a row per key and batch",
+        python("bare"),
+        changelog=True,
+    )

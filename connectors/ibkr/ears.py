@@ -1,0 +1,156 @@
+"""What the gateway says, as messages of the `broker_events` topic. camelCase ends here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+from connectors.ibkr.open_orders import ANSWER_S, OpenOrder, OpenOrders
+from contracts.base import Message
+from contracts.instruments import BY_CON_ID, InstrumentSpec
+from contracts.orders import BrokerCommission, BrokerExecution, BrokerPosition, BrokerStatus
+
+log = logging.getLogger(__name__)
+
+COMMISSION_UNKNOWN: Final = Decimal("1e300")
+EXECUTIONS_MAX: Final = 100_000
+"""Executions whose intent is remembered for a late commission; a day has fewer."""
+
+Say = Callable[[str, Message], None]
+
+
+class Ears:
+    """Translates, and keeps `orders` up to date. `epoch` and `snapshot` stamp what is heard; the session sets them."""
+
+    def __init__(
+        self,
+        client_id: int,
+        say: Say,
+        on_error: Callable[[int, int, str], None],
+        on_next_id: Callable[[int], None],
+    ) -> None:
+        self._client_id = client_id
+        self._say = say
+        self.on_error = on_error
+        self.on_next_id = on_next_id
+        self._intents: dict[str, str] = {}
+        self._early: dict[str, Any] = {}
+        self.orders = OpenOrders()
+        self.epoch = 0
+        self.snapshot = True
+        self.answer_ms: list[float] = []
+        self.foreign_orders = 0
+
+    def status(
+        self, intent_id: str, order_id: int, status: str, reason: str, perm_id: int = 0, filled_lots: int = 0
+    ) -> None:
+        """Say where an order stands, in the gateway's word or one of ours (NotSent, NotFound)."""
+        message = BrokerStatus(
+            intent_id=intent_id,
+            order_id=order_id,
+            perm_id=perm_id,
+            status=status,
+            epoch=self.epoch,
+            snapshot=self.snapshot,
+            reason=reason,
+            ts_ns=time.time_ns(),
+            filled_lots=filled_lots,
+        )
+        self._say(intent_id, message)
+
+    def on_open_order(self, contract: Any, order: Any) -> None:
+        spec = BY_CON_ID.get(contract.conId)
+        if order.clientId != self._client_id or spec is None or not is_intent_id(order.orderRef):
+            self.foreign_orders += 1
+            return
+        if self.orders.get(order.orderId) is None:
+            now_s = time.monotonic()
+            size = lots(spec, order.totalQuantity)
+            known = OpenOrder(order.orderRef, spec, "", False, size, now_s, now_s + ANSWER_S)
+            self.orders.add(order.orderId, known)
+
+    def on_order_status(self, order_id: int, status: str, filled: float, perm_id: int, client_id: int) -> None:
+        order = self.orders.get(order_id)
+        if client_id != self._client_id or order is None:
+            return
+        now_s = time.monotonic()
+        if not order.answered:
+            self.answer_ms.append((now_s - order.sent_s) * 1e3)
+        filled_lots = lots(order.spec, filled)
+        self.orders.status(order_id, status, filled_lots, now_s)
+        self.status(order.intent_id, order_id, status, "", perm_id, filled_lots)
+
+    def on_completed_order(self, contract: Any, order: Any, state: Any) -> None:
+        spec = BY_CON_ID.get(contract.conId)
+        if spec is not None and is_intent_id(order.orderRef):
+            filled_lots = lots(spec, order.filledQuantity) if 0 < order.filledQuantity < 1e300 else 0
+            self.status(order.orderRef, 0, state.status, state.completedStatus, order.permId, filled_lots)
+
+    def on_execution(self, contract: Any, execution: Any) -> None:
+        spec = BY_CON_ID.get(contract.conId)
+        if spec is None or not is_intent_id(execution.orderRef):
+            log.warning("execution %s of an order that is not ours: %s", execution.execId, execution)
+            return
+        if len(self._intents) >= EXECUTIONS_MAX:
+            self._intents.clear()
+        self._intents[execution.execId] = execution.orderRef
+        if execution.clientId == self._client_id:
+            self.orders.executed(execution.orderId, lots(spec, execution.cumQty))
+        message = BrokerExecution(
+            intent_id=execution.orderRef,
+            exec_id=execution.execId,
+            order_id=max(execution.orderId, 0),
+            perm_id=execution.permId,
+            instrument=spec.instrument,
+            side="BUY" if execution.side == "BOT" else "SELL",
+            quantity_lots=lots(spec, execution.shares),
+            price=Decimal(str(execution.price)),
+            cumulative_lots=lots(spec, execution.cumQty),
+            epoch=self.epoch,
+            ts_ns=time.time_ns(),
+        )
+        self._say(execution.orderRef, message)
+        early = self._early.pop(execution.execId, None)
+        if early is not None:
+            self.on_commission(early)
+
+    def on_commission(self, report: Any) -> None:
+        """A commission may come before its execution, whose intent it does not name: it waits."""
+        intent_id = self._intents.get(report.execId)
+        commission = Decimal(str(report.commission))
+        # IB sends -1 or 1.79e308 while a commission is not known; the value follows.
+        if not 0 <= commission < COMMISSION_UNKNOWN:
+            return
+        if intent_id is None:
+            if len(self._early) < EXECUTIONS_MAX:
+                self._early[report.execId] = report
+            return
+        message = BrokerCommission(
+            intent_id=intent_id,
+            exec_id=report.execId,
+            commission=commission,
+            currency=report.currency,
+            ts_ns=time.time_ns(),
+        )
+        self._say(intent_id, message)
+
+    def on_position(self, contract: Any, position: float) -> None:
+        spec = BY_CON_ID.get(contract.conId)
+        if spec is not None:
+            message = BrokerPosition(
+                instrument=spec.instrument, position_lots=lots(spec, position), ts_ns=time.time_ns()
+            )
+            self._say(spec.instrument, message)
+
+
+def lots(spec: InstrumentSpec, units: float) -> int:
+    """Whole lots of a quantity from the wire, which is a float of units of the instrument."""
+    return round(Decimal(str(units)) / spec.lot_size)
+
+
+def is_intent_id(reference: str) -> bool:
+    """Whether an orderRef is an intent of ours."""
+    return len(reference) == 24 and all(c in "0123456789abcdef" for c in reference)

@@ -1,0 +1,66 @@
+"""How the session is: what failed, what waits, how late the event loop is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from math import ceil
+from typing import Final
+
+from connectors.ibkr.ears import Ears
+from connectors.ibkr.pacing import Pacing
+from contracts.orders import SessionHealth, SessionState
+
+MEASURE_S: Final = 0.05
+LOOP_DELAY_MS_MAX: Final = 250.0
+"""An event loop this late is named among the reasons: something blocks it."""
+
+ANSWERS: Final = 500
+
+
+class Health:
+    """Counts since the start of the process, and the worst of the time since the last report."""
+
+    def __init__(self, ears: Ears, pacing: Pacing) -> None:
+        self._ears = ears
+        self._pacing = pacing
+        self.connection_failures = 0
+        self.pacing_violations = 0
+        self.loop_delay_ms_max = 0.0
+
+    def failed(self) -> None:
+        self.connection_failures += 1
+
+    def violated(self, code: int) -> None:
+        self.pacing_violations += code == 100
+
+    async def measure(self) -> None:
+        """Sleep, and see how much too late the loop comes back."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(MEASURE_S)
+            delay_ms = (time.monotonic() - began - MEASURE_S) * 1e3
+            self.loop_delay_ms_max = max(self.loop_delay_ms_max, delay_ms)
+
+    def report(self, state: SessionState, reason: str) -> SessionHealth:
+        """The message; begins a new period."""
+        answers = sorted(self._ears.answer_ms[-ANSWERS:])
+        reasons = [] if state is SessionState.READY else [f"session is {state}: {reason}"]
+        if self.loop_delay_ms_max > LOOP_DELAY_MS_MAX:
+            reasons.append(f"loop_delay_ms={self.loop_delay_ms_max:.0f} loop_delay_ms_max={LOOP_DELAY_MS_MAX:.0f}")
+        if self.pacing_violations:
+            reasons.append(f"pacing_violations={self.pacing_violations}")
+        report = SessionHealth(
+            state=state,
+            reasons=tuple(reasons),
+            connection_failures=self.connection_failures,
+            pacing_violations=self.pacing_violations,
+            pacing_queue=self._pacing.queue,
+            pacing_wait_ms_max=round(self._pacing.wait_ms_max, 3),
+            loop_delay_ms_max=round(self.loop_delay_ms_max, 3),
+            acknowledgement_ms_p95=round(answers[ceil(0.95 * len(answers)) - 1], 3) if answers else None,
+            ts_ns=time.time_ns(),
+        )
+        self._pacing.wait_ms_max = self.loop_delay_ms_max = 0.0
+        self._ears.answer_ms = answers[-ANSWERS:]
+        return report

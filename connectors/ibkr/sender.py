@@ -1,0 +1,158 @@
+"""The only place that writes an order to the socket."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from ib_insync import Contract, LimitOrder
+
+from connectors.ibkr.ears import Ears
+from connectors.ibkr.open_orders import ANSWER_S, OpenOrder
+from connectors.ibkr.pacing import Pacing
+from contracts.base import Message
+from contracts.controls import covers
+from contracts.instruments import INSTRUMENTS, InstrumentSpec
+from contracts.orders import OrderCommand, OrderSent, SessionState
+
+log = logging.getLogger(__name__)
+
+PARENTS_MAX: Final = 10_000
+
+
+class Sender:
+    """Implements `agents.ports.Broker`. Nothing goes out unless the session is READY and the kills are known.
+
+    An order id is written at most once in a session: a command that comes again finds it in `_written`.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        ears: Ears,
+        pacing: Pacing,
+        state: Callable[[], SessionState],
+        say: Callable[[str, Message], None],
+    ) -> None:
+        self._client = client
+        self._ears = ears
+        self._pacing = pacing
+        self._state = state
+        self._say = say
+        self._written: dict[int, int] = {}
+        self._children: dict[str, int] = {}
+        self._killed: tuple[str, ...] | None = None
+        self._flatten = False
+        self.account = ""
+
+    async def place(self, command: OrderCommand) -> None:
+        """Write the order to the socket, or say that it was not sent."""
+        if self._written.get(command.order_id) == self._ears.epoch:
+            log.warning("order %s is written already; it is not written again", command.order_id)
+            return
+        await self._pacing.order()
+        refusal = self._refusal(command)
+        if refusal:
+            self._ears.status(command.intent_id, command.order_id, "NotSent", refusal)
+            return
+        spec, now_s, epoch = INSTRUMENTS[command.instrument], time.monotonic(), self._ears.epoch
+        order = OpenOrder(
+            command.intent_id,
+            spec,
+            command.strategy,
+            command.reduces,
+            command.quantity_lots,
+            now_s,
+            now_s + ANSWER_S,
+        )
+        self._ears.orders.add(command.order_id, order)
+        self._written[command.order_id] = epoch
+        if command.parent_id is not None:
+            self._children[command.parent_id] = self._children.get(command.parent_id, 0) + command.quantity_lots
+        self._write(command, spec)
+        sent = OrderSent(intent_id=command.intent_id, order_id=command.order_id, epoch=epoch, ts_ns=time.time_ns())
+        self._say(command.intent_id, sent)
+
+    async def amend(self, command: OrderCommand) -> None:
+        """Write the changed order under its id, if it is still open here."""
+        await self._pacing.order()
+        order = self._ears.orders.get(command.order_id)
+        refusal = self._refusal(command)
+        if order is None or order.done or refusal:
+            log.warning("amend of order %s not sent: %s", command.order_id, refusal or "it is over")
+            return
+        order.lots = command.quantity_lots
+        self._write(command, order.spec)
+
+    async def cancel(self, order_id: int, intent_id: str) -> None:
+        """Write the cancel to the socket; the gateway answers with a status or an error."""
+        await self._pacing.cancel()
+        if self._state() is SessionState.READY:
+            self._client.cancelOrder(order_id, "")
+        else:
+            log.warning("cancel of order %s (%s) not sent: session is %s", order_id, intent_id, self._state())
+
+    async def latch(self, scopes: tuple[str, ...], *, flatten: bool) -> None:
+        """Take over the kills in force, and cancel what works under them."""
+        self._killed, self._flatten = scopes, flatten
+        for scope in scopes:
+            await self.stop(scope)
+
+    async def stop(self, scope: str) -> int:
+        """Cancel the working orders of a scope; returns their number."""
+        found = [
+            (order_id, order)
+            for order_id, order in self._ears.orders.working()
+            if covers(scope, order.strategy, order.spec.instrument, order.intent_id)
+            and not (self._flatten and order.reduces)
+        ]
+        for order_id, order in found:
+            await self.cancel(order_id, order.intent_id)
+        return len(found)
+
+    def _refusal(self, command: OrderCommand) -> str:
+        """Why this command must not go out now; empty when it may."""
+        if self._state() is not SessionState.READY:
+            return f"session is {self._state()}"
+        if self._killed is None:
+            return "the kill switch has not spoken yet"
+        killed = [
+            scope
+            for scope in self._killed
+            if covers(scope, command.strategy, command.instrument, command.intent_id)
+            and not (self._flatten and command.reduces)
+        ]
+        if killed:
+            return f"killed: {', '.join(killed)}"
+        sent = self._children.get(command.parent_id or "", 0)
+        if command.parent_id is not None and sent + command.quantity_lots > command.parent_lots:
+            return f"children exceed their parent: {sent}+{command.quantity_lots}>{command.parent_lots}"
+        return ""
+
+    def _write(self, command: OrderCommand, spec: InstrumentSpec) -> None:
+        if len(self._written) > PARENTS_MAX:
+            self._written = dict(list(self._written.items())[-PARENTS_MAX // 2 :])
+            self._children = dict(list(self._children.items())[-PARENTS_MAX // 2 :])
+        order = LimitOrder(
+            command.side,
+            float(command.quantity_lots * spec.lot_size),
+            float(command.limit_price),
+            orderRef=command.intent_id,
+            tif=command.time_in_force,
+            account=self.account,
+        )
+        self._client.placeOrder(command.order_id, contract_of(spec), order)
+
+
+def contract_of(spec: InstrumentSpec) -> Contract:
+    """The IB contract of an instrument; the conId makes it unambiguous."""
+    return Contract(
+        conId=spec.con_id,
+        symbol=spec.symbol,
+        secType=spec.sec_type,
+        exchange=spec.exchange,
+        primaryExchange=spec.primary_exchange,
+        currency=spec.currency,
+    )

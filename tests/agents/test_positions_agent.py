@@ -1,0 +1,122 @@
+"""positions: lots and money of each instrument, exact."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents import positions
+from contracts.orders import ExecutionReport, OrderState, Position
+from tests.agents.harness import fold, sent
+
+
+def report(kind: Any, instrument: str = "SPY", side: Any = "BUY", **change: Any) -> ExecutionReport:
+    fields: dict[str, Any] = {"state": OrderState.PARTIALLY_FILLED, **change}
+    return ExecutionReport(
+        kind=kind,
+        intent_id="0" * 24,
+        order_id=1,
+        instrument=instrument,
+        side=side,
+        order_lots=1_000,
+        filled_lots=0,
+        ts_ns=1,
+        **fields,
+    )
+
+
+def fill(side: Any, lots: int, price: str, exec_id: str = "1.01", instrument: str = "SPY") -> ExecutionReport:
+    return report("FILL", instrument, side, fill_lots=lots, fill_price=Decimal(price), exec_id=exec_id)
+
+
+def commission(amount: str) -> ExecutionReport:
+    return report("COMMISSION", commission=Decimal(amount), exec_id="1.01")
+
+
+def last(*reports: ExecutionReport) -> Position:
+    _, outputs = fold(positions.step, reports)
+    position: Position = sent(outputs, "positions")[-1]
+    return position
+
+
+def test_a_purchase_takes_its_money_and_its_commission_out_to_the_cent() -> None:
+    position = last(fill("BUY", 100, "134.91"), commission("1.00"))
+    assert (position.position_lots, position.cash_flow, position.commissions) == (
+        100,
+        Decimal("-13492.00"),
+        Decimal("1.00"),
+    )
+
+
+def test_a_round_trip_leaves_the_difference() -> None:
+    position = last(fill("BUY", 100, "134.91"), fill("SELL", 100, "135.01", exec_id="2.01"))
+    assert (position.position_lots, position.cash_flow, position.fills) == (0, Decimal("10.00"), 2)
+    assert position.last_exec_id == "2.01"
+
+
+def test_a_short_sale_is_a_negative_position_and_money_in_hand() -> None:
+    position = last(fill("SELL", 30, "100"))
+    assert (position.position_lots, position.cash_flow) == (-30, Decimal(3_000))
+
+
+def test_a_lot_of_bitcoin_costs_a_hundred_thousandth_of_its_price() -> None:
+    assert last(fill("BUY", 123, "60123.45", instrument="BTCUSDT")).cash_flow == Decimal("-73.9518435")
+
+
+def test_a_commission_may_come_before_its_fill() -> None:
+    assert last(commission("0.35"), fill("BUY", 1, "10")) == last(fill("BUY", 1, "10"), commission("0.35"))
+
+
+def correction(side: Any, new: tuple[int, str], old: tuple[int, str]) -> ExecutionReport:
+    return report(
+        "CORRECTION",
+        side=side,
+        exec_id="1.02",
+        fill_lots=new[0],
+        fill_price=Decimal(new[1]),
+        replaced_exec_id="1.01",
+        replaced_lots=old[0],
+        replaced_price=Decimal(old[1]),
+    )
+
+
+def test_a_corrected_execution_counts_as_if_it_had_been_right_from_the_start() -> None:
+    corrected = last(fill("BUY", 100, "134.91"), correction("BUY", (90, "134.90"), (100, "134.91")))
+    right = last(fill("BUY", 90, "134.90", exec_id="1.02"))
+    assert corrected == right
+    sold = last(fill("SELL", 100, "134.91"), correction("SELL", (100, "134.90"), (100, "134.91")))
+    assert (sold.position_lots, sold.cash_flow, sold.fills) == (-100, Decimal(13_490), 1)
+
+
+def test_a_change_of_state_alone_is_no_news_for_the_position() -> None:
+    assert positions.key(report("STATE")) is None
+    assert positions.key(fill("BUY", 1, "10")) == "SPY"
+
+
+def test_each_report_sends_the_new_position_under_its_instrument() -> None:
+    _, outputs = fold(positions.step, [fill("BUY", 1, "10"), commission("0.35")])
+    assert [(out.topic.name, out.key) for out in outputs] == [("positions", "SPY")] * 2
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["BUY", "SELL"]),
+            st.integers(1, 10**6),
+            st.decimals("0.01", "999999.99", places=2),
+            st.decimals("0", "999.9999", places=4),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_money_is_exact_over_any_sequence_of_fills(fills: list[tuple[Any, int, Decimal, Decimal]]) -> None:
+    reports = [r for side, lots, price, paid in fills for r in (fill(side, lots, str(price)), commission(str(paid)))]
+    position = last(*reports)
+    signed = [(lots if side == "BUY" else -lots, Fraction(price), Fraction(paid)) for side, lots, price, paid in fills]
+    assert position.position_lots == sum(lots for lots, _, _ in signed)
+    assert Fraction(position.cash_flow) == -sum(lots * price + paid for lots, price, paid in signed)

@@ -1,0 +1,1 @@
+"""Real processes, real Kafka, real kill -9."""

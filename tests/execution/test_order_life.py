@@ -1,0 +1,225 @@
+"""The life of an order, as pure steps: what the gateway may say, in which order, how often, and what becomes of it."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from order_parts import INTENT, NOW_NS, SIZE, Life, command, commission, execution, ready, sent, status
+
+from agents.execution import LEGAL, RESEND_NS
+from agents.ports import AmendOrder, CancelOrder, PlaceOrder
+from contracts.controls import ResolveCommand
+from contracts.orders import TERMINAL, AmendCommand, CancelCommand, OrderState, SessionState
+
+S = OrderState
+SUBMITTED = (sent(), status("Submitted"))
+
+
+def test_a_claim_asks_for_the_order_once_however_often_it_is_repeated():
+    life = Life().hear(command(), command(order_id=8))
+    assert life.effects == [PlaceOrder(command())]
+
+
+def test_an_order_fills_in_two_parts_and_reports_each():
+    life = Life(*SUBMITTED, execution(40), execution(60, number=2, cumulative=100), status("Filled", filled=100))
+    assert [report.state for report in life.reports] == [S.SUBMITTED, S.ACKNOWLEDGED, S.PARTIALLY_FILLED, S.FILLED]
+    assert life.bought == (100, Decimal("60005.00"))
+
+
+def test_a_fill_without_any_status_fills_the_order():
+    assert Life(sent(), execution(100)).order.state is S.FILLED
+
+
+def test_an_execution_before_our_own_word_that_it_was_sent_counts():
+    assert Life(execution(100), sent()).order.state is S.FILLED
+
+
+def test_a_status_that_says_filled_does_not_fill_the_order_without_its_executions():
+    life = Life(*SUBMITTED, status("Filled", filled=100))
+    assert (life.order.state, life.order.filled_lots) == (S.ACKNOWLEDGED, 0)
+    life.hear(ready(2))
+    assert (life.order.state, life.alerts) == (S.UNKNOWN, ["ORDER_UNKNOWN"])
+    assert life.hear(execution(100, epoch=2)).order.state is S.FILLED
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_commission_counts_once_before_or_after_its_execution_and_when_it_comes_twice(early):
+    pair = [commission("1.00"), execution(100)] if early else [execution(100), commission("1.00")]
+    assert Life(*SUBMITTED, *pair, commission("1.00")).fees == Decimal("1.00")
+
+
+def test_a_commission_that_changes_replaces_the_first():
+    assert Life(*SUBMITTED, execution(100), commission("1.00"), commission("1.35")).fees == Decimal("1.35")
+
+
+def test_a_correction_replaces_the_execution_and_its_repeat_changes_nothing():
+    life = Life(*SUBMITTED, execution(100), execution(100, revision=2, price="600.07"))
+    life.hear(execution(100), execution(100, revision=2, price="600.07"))
+    assert life.bought == (100, Decimal("60007.00"))
+
+
+def test_the_commission_of_a_correction_is_not_a_second_commission():
+    life = Life(*SUBMITTED, execution(100), commission("1.00"), execution(100, revision=2, price="600.07"))
+    assert life.hear(commission("1.00", revision=2)).fees == Decimal("1.00")
+
+
+def test_a_fill_after_a_cancel_is_a_fill():
+    life = Life(*SUBMITTED, status("Cancelled"), execution(100))
+    assert (life.order.state, life.bought[0]) == (S.FILLED, 100)
+
+
+def test_a_part_filled_after_a_cancel_stays_cancelled_and_is_booked():
+    life = Life(*SUBMITTED, status("Cancelled"), execution(30))
+    assert (life.order.state, life.bought[0]) == (S.CANCELLED, 30)
+
+
+def test_a_cancel_on_its_way_may_still_fill():
+    life = Life(*SUBMITTED, CancelCommand(intent_id=INTENT, reason="operator"))
+    assert life.order.state is S.PENDING_CANCEL
+    assert life.effects[-1] == CancelOrder(7, INTENT)
+    assert life.hear(execution(100)).order.state is S.FILLED
+
+
+def test_a_cancel_of_an_order_that_is_over_asks_for_nothing():
+    life = Life(*SUBMITTED, execution(100), CancelCommand(intent_id=INTENT, reason="operator"))
+    assert life.effects == [PlaceOrder(command())]
+
+
+def test_an_inactive_order_is_cancelled_so_that_it_cannot_revive_unseen():
+    life = Life(*SUBMITTED, status("Inactive", reason="201 no margin"))
+    assert (life.order.state, life.effects[-1]) == (S.REJECTED, CancelOrder(7, INTENT))
+    assert life.hear(status("Submitted")).order.state is S.ACKNOWLEDGED
+    assert life.hear(execution(100)).order.state is S.FILLED
+
+
+def test_an_amend_changes_the_terms_of_a_working_order_and_nothing_else():
+    amend = AmendCommand(
+        intent_id=INTENT, instrument="SPY", quantity_lots=50, limit_price=Decimal("600.20"), reason="smaller"
+    )
+    life = Life(*SUBMITTED, execution(40), amend)
+    terms = command(quantity_lots=50, limit_price=Decimal("600.20"))
+    assert life.effects[-1] == AmendOrder(terms)
+    assert life.hear(execution(10, number=2, cumulative=50)).order.state is S.FILLED
+    assert life.hear(amend).effects[-1] == AmendOrder(terms), "an order that is over is not amended"
+
+
+def test_an_amend_below_what_is_filled_is_not_sent():
+    amend = AmendCommand(
+        intent_id=INTENT, instrument="SPY", quantity_lots=40, limit_price=Decimal("600.20"), reason="smaller"
+    )
+    assert len(Life(*SUBMITTED, execution(40), amend).effects) == 1
+
+
+def test_a_second_permanent_id_under_our_order_locks_and_cancels():
+    life = Life(*SUBMITTED, status("Submitted", perm_id=901))
+    assert (life.order.state, life.effects[-1]) == (S.UNKNOWN, CancelOrder(7, INTENT))
+    assert life.alerts == ["TWO_BROKER_ORDERS"]
+
+
+def test_more_filled_than_ordered_is_booked_and_alerts():
+    life = Life(*SUBMITTED, execution(100), execution(20, number=2, cumulative=120))
+    assert (life.order.state, life.bought[0], life.alerts) == (S.FILLED, 120, ["OVERFILLED"])
+
+
+def test_a_young_claim_that_may_never_have_left_us_is_sent_again_under_its_id():
+    life = Life(ready(2))
+    assert life.effects == [PlaceOrder(command())] * 2
+
+
+def test_an_old_claim_is_not_sent_into_another_market():
+    life = Life(ready(2, age_s=RESEND_NS / 1e9 + 1))
+    assert life.order.state is S.UNKNOWN
+    assert life.effects == [PlaceOrder(command()), CancelOrder(7, INTENT)]
+
+
+@pytest.mark.parametrize("heard", [sent(), status("Filled", filled=100), status("Submitted")])
+def test_an_order_that_has_left_us_is_never_sent_again(heard):
+    life = Life(heard, ready(2))
+    assert life.effects.count(PlaceOrder(command())) == 1
+    assert life.order.state is S.UNKNOWN
+
+
+def test_a_resend_that_a_kill_stops_does_not_prove_that_the_first_did_not_arrive():
+    life = Life(ready(2), status("NotSent", epoch=2, reason="killed: account"))
+    assert (life.order.state, life.effects[-1]) == (S.UNKNOWN, CancelOrder(7, INTENT))
+    assert life.hear(status("NotFound", epoch=2)).order.state is S.CANCELLED
+
+
+def test_unknown_does_not_end_because_time_passes_or_sessions_come_and_go():
+    life = Life(*SUBMITTED, ready(2), ready(3), ready(4))
+    assert life.order.state is S.UNKNOWN
+    assert life.effects.count(CancelOrder(7, INTENT)) == 3, "each session asks for its cancel, which is always safe"
+
+
+def test_unknown_ends_when_the_gateway_denies_the_order_that_its_snapshot_did_not_have():
+    assert Life(*SUBMITTED, ready(2), status("NotFound", epoch=2)).order.state is S.CANCELLED
+
+
+def test_a_denial_of_an_order_that_the_snapshot_has_proves_nothing():
+    life = Life(*SUBMITTED, status("Submitted", epoch=2), ready(2), status("NotFound", epoch=2))
+    assert life.order.state is S.ACKNOWLEDGED
+    life = Life(*SUBMITTED, ready(2), status("NotFound", epoch=1))
+    assert life.order.state is S.UNKNOWN, "the denial is older than the snapshot"
+
+
+def test_unknown_ends_by_a_named_operator():
+    resolve = ResolveCommand(operator="Ada", reason="the broker says by telephone", intent_id=INTENT, ts_ns=NOW_NS)
+    life = Life(*SUBMITTED, ready(2), resolve)
+    assert (life.order.state, "Ada" in life.order.reason) == (S.CANCELLED, True)
+    assert Life(*SUBMITTED, resolve).order.state is S.ACKNOWLEDGED, "an order that is known has nothing to settle"
+
+
+def test_children_never_exceed_their_parent_at_the_last_hop():
+    within = {"parent_id": "b" * 24, "parent_lots": 250, "parent_sent_lots": 150}
+    assert Life(**within).effects
+    life = Life(**(within | {"parent_sent_lots": 151}))
+    assert (life.order.state, life.effects) == (S.CANCELLED, [])
+
+
+def test_terminal_states_are_left_by_facts_of_the_broker_alone():
+    for state in TERMINAL:
+        assert S.UNKNOWN not in LEGAL[state]
+        assert S.PENDING_SUBMIT not in LEGAL[state]
+
+
+def random_messages(rng: random.Random) -> list[Any]:
+    """What a careless gateway might say of an order of 100 lots, in any order, repeated, over three sessions."""
+    words = ["PreSubmitted", "Submitted", "Filled", "PendingCancel", "Cancelled", "Inactive", "NotFound", "NotSent"]
+    fills = [execution(lots, number=i) for i, lots in enumerate((30, 30, 40))]
+    corrections = [execution(30, number=0, revision=2, price="600.07"), execution(40, number=2, revision=2)]
+    fees = [commission("1.00", number=rng.randrange(3)) for _ in range(3)]
+    others = [status(rng.choice(words), epoch=rng.randrange(1, 4), filled=rng.choice((0, 30, 60))) for _ in range(8)]
+    said = (
+        fills + corrections + fees + others + [sent(), ready(2), ready(3), CancelCommand(intent_id=INTENT, reason="")]
+    )
+    rng.shuffle(said)
+    return said
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_whatever_the_gateway_says_the_books_hold(seed):
+    """One PlaceOrder per session, filled <= quantity, legal moves only, repeats change nothing, booked = filled."""
+    rng = random.Random(seed)
+    life, state = Life(), S.PENDING_SUBMIT
+    for message in random_messages(rng):
+        before = life.order.state
+        life.hear(message)
+        state = life.order.state
+        assert state is before or state in LEGAL[before], f"seed {seed}: {before} -> {state} after {message}"
+        assert 0 <= life.order.filled_lots <= SIZE, f"seed {seed}"
+        assert life.bought[0] == life.order.filled_lots, f"seed {seed}"
+        if isinstance(message, type(execution(1))) or message.type == "broker_commission":
+            count = len(life.reports)
+            life.hear(message)
+            assert len(life.reports) == count, f"seed {seed}: a repeat of {message} was reported again"
+    assert life.effects.count(PlaceOrder(command())) <= 3, f"seed {seed}"
+    assert life.order.filled_lots == SIZE
+    assert life.order.state is S.FILLED, f"seed {seed}: all executions came, and the order is {state}"
+
+
+def test_a_session_that_is_not_ready_says_nothing_about_orders():
+    syncing = ready(2).model_copy(update={"state": SessionState.SYNCING})
+    assert Life(*SUBMITTED, syncing).order.state is S.ACKNOWLEDGED
