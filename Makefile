@@ -7,10 +7,12 @@ SPEED ?= 1
 SEED ?= 7
 DURATION ?= 0
 
-.PHONY: demo test check gateway lock clean
+KILLS ?= 50
 
-demo: $(VENV)/run.stamp ## the whole desk on this machine: SOURCE=, SPEED=, SEED=, DURATION=
-	@$(BIN)/python -m app demo --source "$(SOURCE)" --speed $(SPEED) --seed $(SEED) --duration $(DURATION)
+.PHONY: demo test check chaos bench gateway lock clean
+
+demo: $(VENV)/run.stamp ## the whole desk on this machine: SOURCE=, SPEED=, SEED=, DURATION=, SECURE=1
+	@$(BIN)/python -m app demo --source "$(SOURCE)" --speed $(SPEED) --seed $(SEED) --duration $(DURATION) $(if $(SECURE),--secure)
 
 test: $(VENV)/dev.stamp ## every test, on real Kafka and real workers
 	@$(BIN)/python -m pytest
@@ -20,7 +22,13 @@ check: $(VENV)/dev.stamp ## the fast inner loop: style, types, layers, unit and 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -m "not stack"
+	$(BIN)/python -m pytest -q -m "not stack and not slow"
+
+chaos: $(VENV)/dev.stamp ## the long campaign of kill -9 on real Kafka: KILLS=, SEED=
+	@$(BIN)/python -m tests.chaos.campaign --kills $(KILLS) --seed $(SEED)
+
+bench: $(VENV)/dev.stamp ## the order-flow job side by side with other stream processors; writes docs/reference/benchmarks.md
+	@$(BIN)/python -m benchmarks.ofi_job
 
 gateway: $(VENV)/run.stamp ## the simulated IB Gateway alone: PORT=
 	@$(BIN)/python -m connectors.gateway --port $(or $(PORT),4002)

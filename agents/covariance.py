@@ -126,17 +126,21 @@ def absorb(
 ) -> list[Out]:
     """Take one cross-section into the covariance. An instrument without a mark had no price move: return 0."""
     returns = {mark.instrument: mark.ret for mark in marks}
-    estimate = covariance.decode(state.encoded) if state.encoded else covariance.init(len(names))
-    assert isinstance(estimate, covariance.CovState)
+    estimate = covariance.decode(state.encoded) if state.encoded else covariance.init_vol_corr(len(names))
+    assert isinstance(estimate, covariance.VolCorrState)
     x = np.array([returns.get(name, 0.0) for name in names])
-    estimate = covariance.update(estimate, x, covariance.decay(parameters.covariance_half_life_buckets))
-    state.encoded, state.updates = covariance.encode(estimate), estimate.n
+    half_life = parameters.covariance_half_life_buckets
+    # Volatility changes faster than correlation: a third of the memory, 21 to 63 bars.
+    estimate = covariance.update_vol_corr(estimate, x, covariance.decay(half_life / 3), covariance.decay(half_life))
+    state.encoded, state.updates = covariance.encode(estimate), estimate.scaled.n
     matrix, drift, outputs = None, None, []
-    if estimate.n >= parameters.covariance_warm_buckets and np.trace(estimate.a) > VARIANCE_MIN:
-        s = covariance.assert_psd(covariance.estimate(estimate))
+    if state.updates >= parameters.covariance_warm_buckets and estimate.var.sum() > VARIANCE_MIN:
+        s = covariance.assert_psd(covariance.estimate_vol_corr(estimate))
         matrix = covariance.encode_matrix(s)
         drift = covariance.drift(s, covariance.decode_matrix(state.reference)) if state.reference else 0.0
-        state.reference = matrix
+        # Drift is measured against the estimate of up to one half-life ago, not against the bucket before.
+        if not state.reference or state.updates % max(1, round(half_life)) == 0:
+            state.reference = matrix
         outputs.append(
             Out(GATE_EVIDENCE, "3", GateEvidence(stage=3, name="covariance.drift", value=drift, ts_event_ns=end_ns))
         )
@@ -147,6 +151,6 @@ def absorb(
         marks=tuple(marks),
         covariance=matrix,
         drift=drift,
-        updates=estimate.n,
+        updates=state.updates,
     )
     return [Out(COVARIANCE_EVENTS, "desk", event), *outputs]

@@ -23,7 +23,9 @@ from contracts.orders import AccountValue, Input, OrderIntent, Position
 from contracts.signals import CrossSection, Mark, PortfolioTarget, TargetLine
 from contracts.topics import GATE_EVIDENCE, ORDER_INTENTS, PORTFOLIO_TARGETS
 from quant import covariance, regime
-from quant.portfolio import Limits, Problem
+from quant.limits import Limits
+from quant.lots import to_lots
+from quant.portfolio import Problem
 from tables.rows import TableSpec
 
 STRATEGY = "ofi"
@@ -80,7 +82,7 @@ def rebalance(
         return state, []
     nav = state.nav_usd
     values = np.array([_value(marks[name]) for name in names])
-    lots = np.array([state.positions.get(name, 0) for name in names])
+    lots = np.array([state.positions.get(name, 0) for name in names], dtype=np.int64)
     allowed = regime.LIMITS[section.regime]
     limits = Limits(
         box=parameters.box,
@@ -88,11 +90,15 @@ def rebalance(
         net=allowed.net,
         turnover=parameters.turnover,
         vol_target_annual=parameters.vol_target_annual,
+        trade=np.array([0.0 if marks[name].halted else parameters.turnover for name in names]),
     )
     alpha = np.array([marks[name].alpha for name in names])
     solution = problem.solve(alpha, covariance.decode_matrix(section.model.covariance), lots * values / nav, limits)
-    wanted = np.trunc(solution.weights * nav / values).astype(int)
-    state.weights = dict(zip(names, solution.weights.tolist(), strict=True))
+    # Nobody lends coins: the broker rejects a short sale of one.
+    coins = np.array([INSTRUMENTS[name].sec_type == "CRYPTO" for name in names])
+    weights = np.where(coins, np.maximum(solution.weights, 0.0), solution.weights)
+    wanted = to_lots(weights, nav, values, np.ones(len(names), dtype=np.int64), lots, limits)
+    state.weights = dict(zip(names, weights.tolist(), strict=True))
     state.rung = solution.status
     inputs = (source, *(state.inputs[name] for name in sorted(state.inputs)))
     outputs = [

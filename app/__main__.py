@@ -50,12 +50,35 @@ def parser() -> argparse.ArgumentParser:
     action.add_argument("--list", action="store_true", help="print the rights")
     action.add_argument("--apply", action="store_true", help="grant them on the broker, as its administrator")
     commands.add_parser("doctor", help="is the broker there, are the topics, how far behind is each group")
+    kill = commands.add_parser("kill", help="stop orders now, also without Kafka; latched until a reset")
+    kill.add_argument("--scope", default="account", help="account, strategy:X, instrument:X or order:INTENT_ID")
+    kill.add_argument("--flatten", action="store_true", help="close positions too")
+    kill.add_argument("--rollback", action="store_true", help="cancel all, flatten, disconnect, keep the logs")
+    lift = commands.add_parser("reset", help="allow trading again after a kill")
+    lift.add_argument("--scope", default="account")
+    settle = commands.add_parser("resolve", help="settle an UNKNOWN order, or take the broker's position")
+    which = settle.add_mutually_exclusive_group(required=True)
+    which.add_argument("--intent", help="the intent id of an order that is over")
+    which.add_argument("--instrument", help="an instrument whose position is the broker's")
+    for command in (kill, lift, settle):
+        command.add_argument("--operator", required=True, help="your name")
+        command.add_argument("--reason", required=True)
+    explain = commands.add_parser("explain", help="the story of one order, from the quote to the fill")
+    explain.add_argument("intent_id", nargs="?", default="")
+    explain.add_argument("--verify", action="store_true", help="check the hash chain of all decisions instead")
+    commands.add_parser("study", help="order flow against returns on one source, as a page with plots")
     return top
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status; a wrong setting ends it with one sentence."""
-    options = parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["study"]:
+        # It has options of its own, and plots that the rest of the desk does not need.
+        from app import study
+
+        return study.main(arguments[1:])
+    options = parser().parse_args(arguments)
     try:
         return run(options)
     except SettingsError as error:
@@ -94,9 +117,28 @@ def run(options: argparse.Namespace) -> int:
         from app import doctor
 
         return doctor.main()
+    if options.command in ("kill", "reset", "resolve", "explain"):
+        return operate(options)
     from app import topics
 
     return topics.main("apply" if options.apply else "check" if options.check else "diff")
+
+
+def operate(options: argparse.Namespace) -> int:
+    """Commands of an operator on a running desk."""
+    from app import explain, kill, killfile, settings
+
+    desk = settings.load()
+    if options.command == "explain":
+        return explain.main(desk, options.intent_id, verify=options.verify)
+    if options.command == "kill":
+        flatten = options.flatten or options.rollback
+        return kill.kill(
+            desk, killfile.Kill(options.scope, options.operator, options.reason, flatten, options.rollback)
+        )
+    if options.command == "reset":
+        return kill.reset(desk, options.scope, options.operator, options.reason)
+    return kill.resolve(desk, options.intent, options.instrument, options.operator, options.reason)
 
 
 if __name__ == "__main__":

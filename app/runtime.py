@@ -73,6 +73,11 @@ class TableRows:
             self._table.data[key] = value
 
 
+def records_of(message: Any) -> Sequence[Any]:
+    """The records of a message: a batch from our transport, and the message itself from Faust's own."""
+    return message.value if isinstance(message.value, list) else [message]
+
+
 @dataclass(slots=True)
 class Folded:
     """What a batch came to: outputs as (partition, output, origin), effects, and the rows that changed."""
@@ -109,7 +114,7 @@ class AgentShell:
         async for event in stream.events():
             along = [waiting.get_nowait() for _ in range(waiting.qsize())]
             messages = [event.message, *(other.message for other in along)]
-            await self.process([(message.tp.topic, message.partition, message.value) for message in messages])
+            await self.process([(message.tp.topic, message.partition, records_of(message)) for message in messages])
             for other in along:
                 other.ack()
 

@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     profile: Literal["dev", "paper", "prod"]
     prefix: str
     instance: str
+    transport: Literal["batched", "single"]
     data: Path
     kafka: Kafka
     gateway: Gateway

@@ -39,7 +39,7 @@ Tell = Callable[[str], None]
 class Stack:
     """A running desk. `env` reaches it from any further process.
 
-    When `secure`, every process has a Kafka user of its own, with the rights that `app.security` finds in the catalogue.
+    When `secure`, every process has a Kafka user of its own, with the rights of `app.security`.
     """
 
     folder: Path
@@ -136,10 +136,14 @@ class Stack:
         if "web" in groups:
             self.page = (await self.until_logged(self.workers["web"], WEB_READY))[1]
 
-    def start_worker(self, group: str) -> Child:
+    def start_worker(self, group: str, instance: int = 0) -> Child:
+        """One more worker of a group; a worker that takes the place of another has its `instance` number."""
         command = [sys.executable, "-m", "faust", "-A", "app", "worker", "--without-web", "--loglevel", "info"]
-        child = self.children.start(f"worker-{group}", command, {**self.env_of(group), "AGENT_GROUP": group}, cwd=ROOT)
-        self.workers[group] = child
+        env = {**self.env_of(group), "AGENT_GROUP": group, "FLOWGATE_INSTANCE": f"dev-{instance}"}
+        name = f"worker-{group}" if instance == 0 else f"worker-{group}-{instance}"
+        child = self.children.start(name, command, env, cwd=ROOT)
+        if instance == 0:
+            self.workers[group] = child
         return child
 
     def start_feed(self, source: str, seed: int, speed: float, warm_up_s: float = 0.0) -> Child:

@@ -11,9 +11,12 @@ acknowledged one plus one (`_new_offset`): right because one agent takes the bat
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers import aiokafka as stock
 
 BATCH_RECORDS_MAX = 4_000
@@ -63,6 +66,25 @@ class Producer(stock.Producer):  # type: ignore[misc]
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
+
+    async def on_start(self) -> None:
+        try:
+            await super().on_start()
+        except KafkaConnectionError:
+            # The first thing a worker does with Kafka. Faust would print a traceback of its own start.
+            brokers = ", ".join(url.authority for url in self.transport.url)
+            sys.stderr.write(
+                f"flowgate: no Kafka answers at {brokers}; start it, set FLOWGATE_KAFKA__BOOTSTRAP, "
+                "or check the user and password; `make demo` starts one of its own\n"
+            )
+            sys.stderr.flush()
+            os._exit(2)
+
+
+class SingleTransport(stock.Transport):  # type: ignore[misc]
+    """Faust's own consumer, one message at a time, with our producer."""
+
+    Producer = Producer
 
 
 class Transport(stock.Transport):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from connectors.kafka.admin import administrator
 
 RESOURCES: Final = {"topic": 2, "group": 3}
 PATTERNS: Final = {"literal": 3, "prefixed": 4}
-OPERATIONS: Final = {"READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8}
+OPERATIONS: Final = {"READ": 3, "WRITE": 4, "CREATE": 5, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10}
 ALLOW: Final = 3
 """Codes of Kafka's protocol (`org.apache.kafka.common.acl`, `org.apache.kafka.common.resource`)."""
 
@@ -26,7 +26,7 @@ class Acl:
     user: str
     resource: Literal["topic", "group"]
     name: str
-    operation: Literal["READ", "WRITE", "CREATE", "DESCRIBE"]
+    operation: Literal["READ", "WRITE", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"]
     pattern: Literal["literal", "prefixed"] = "literal"
 
     def __str__(self) -> str:

@@ -88,7 +88,10 @@ def _download(coordinates: str, target: Path, progress: Progress) -> None:
 def _report(repo: Path, finished: threading.Event, progress: Progress) -> None:
     while not finished.wait(timeout=2.0):
         size = sum(path.stat().st_size for path in list(repo.rglob("*.jar")) if path.exists())
-        progress(f"downloading the Kafka jars (about 44 MB, first run only): {size / 1e6:.1f} MB")
+        if size:
+            progress(f"downloading the Kafka jars (about 44 MB, first run only): {size / 1e6:.1f} MB")
+        else:
+            progress("first run: finding out which jars Kafka needs")
 
 
 def _last_line(error: Exception) -> str:

@@ -119,11 +119,11 @@ def test_a_heartbeat_from_the_past_does_not_move_a_watermark_back() -> None:
 
 
 def test_the_covariance_is_the_fading_mean_of_squares() -> None:
-    """Half-life 1: weights 1/2 and 1. Shrinkage moves variance between instruments, and leaves its sum."""
+    """Half-life 1, of volatility 1/3: weights 1/8 and 1. Shrinking the correlation leaves the variances alone."""
     _, outputs = fold(STEP, [*section(1, SPY=0.01), *section(2, QQQ=0.02)])
     first, second = sent(outputs, "covariance_events")
     assert (first.covariance, first.drift, first.updates) == (None, None, 1)
-    assert np.trace(covariance.decode_matrix(second.covariance)) == pytest.approx((0.5 * 1e-4 + 4e-4) / 1.5)
+    assert np.trace(covariance.decode_matrix(second.covariance)) == pytest.approx((0.125 * 1e-4 + 4e-4) / 1.125)
 
 
 def test_drift_is_measured_from_the_cross_section_before_and_is_evidence_for_gate_3() -> None:

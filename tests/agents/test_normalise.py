@@ -174,11 +174,12 @@ def test_unknown_instruments_share_one_row() -> None:
 
 
 def test_evidence_for_the_data_gate_goes_out_once_a_second_of_event_time() -> None:
-    state, _ = fold(normalise.step, [book(0, GOOD_BID, GOOD_ASK), book(0, GOOD_BID, GOOD_ASK)])
+    three_good_one_twice = [book(seq, GOOD_BID, GOOD_ASK) for seq in (0, 1, 2, 2)]
+    state, _ = fold(normalise.step, three_good_one_twice)
     _, outputs = fold(normalise.step, [heartbeat(10.0), heartbeat(10.5), heartbeat(11.0)], state)
     evidence = sent(outputs, "gate_evidence")
     assert [fact.ts_event_ns for fact in evidence] == [10 * SECOND_NS, 11 * SECOND_NS]
-    assert (evidence[0].stage, evidence[0].name, evidence[0].value) == (1, "data.refused_frac", 0.5)
+    assert (evidence[0].stage, evidence[0].name, evidence[0].value) == (1, "data.refused_frac", 0.25)
 
 
 def test_an_instrument_that_has_sent_nothing_gives_no_evidence() -> None:

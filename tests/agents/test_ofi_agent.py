@@ -72,7 +72,14 @@ def test_the_next_event_closes_the_bucket_and_counts_in_its_own() -> None:
     )
     assert (first.ts_event_ns, first.ts_ingest_ns, first.ofi_lots) == (1 * SECOND_NS, 99, 0)
     assert (second.ts_event_ns, second.ofi_lots) == (2 * SECOND_NS, 50)
-    assert second.mid_open_half_ticks == first.mid_close_half_ticks == 202
+    assert (first.mid_open_half_ticks, first.mid_close_half_ticks) == (202, 202)
+    assert (second.mid_open_half_ticks, second.mid_close_half_ticks) == (202, 203)
+
+
+def test_a_bucket_opens_at_the_mid_at_which_the_one_before_closed() -> None:
+    [first, second] = events(quote(0.5, (100, 200), (102, 300)), quote(0.9, (101, 50), (102, 300)), heartbeat(2))
+    assert (first.mid_open_half_ticks, first.mid_close_half_ticks) == (202, 203)
+    assert (second.mid_open_half_ticks, second.mid_close_half_ticks) == (203, 203)
 
 
 def test_an_event_at_the_very_end_of_a_bucket_belongs_to_it() -> None:

@@ -84,6 +84,19 @@ def test_a_bad_forecast_sells_short(step: Step) -> None:
     assert (intent.side, intent.quantity_lots) == ("SELL", 50)
 
 
+def test_a_coin_is_not_sold_short_because_nobody_lends_it() -> None:
+    """Each such order would come back rejected, and while it works the instrument is busy."""
+    coins = portfolio.make(Market(universe=("BTCUSDT",), bucket_ms=1_000, bars_per_year=100), PARAMETERS, 25_000)
+    one = encode_matrix(1e-6 * np.eye(1))
+    bearish = section(mark("BTCUSDT", -1e-3, bid_ticks=6_000_000, ask_ticks=6_000_100), covariance=one)
+    state, outputs = fold(coins, [NAV, bearish])
+    assert sent(outputs, "order_intents") == []
+    assert sent(outputs, "portfolio_targets")[0].lines[0].lots_target == 0
+    assert state.weights == {"BTCUSDT": 0.0}
+    [closing] = intents(coins, NAV, position("BTCUSDT", 5_000), bearish)
+    assert (closing.side, closing.quantity_lots) == ("SELL", 5_000)
+
+
 def test_what_is_held_already_is_not_bought_again(step: Step) -> None:
     [intent] = intents(step, NAV, position("SPY", 20), BULLISH)
     assert (intent.side, intent.quantity_lots, intent.position_lots) == ("BUY", 30, 20)

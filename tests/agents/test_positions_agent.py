@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import positions
-from contracts.orders import ExecutionReport, OrderState, Position
+from contracts.orders import ExecutionReport, OrderState, Position, PositionBreak
 from tests.agents.harness import fold, sent
 
 
@@ -90,6 +90,17 @@ def test_a_corrected_execution_counts_as_if_it_had_been_right_from_the_start() -
     assert corrected == right
     sold = last(fill("SELL", 100, "134.91"), correction("SELL", (100, "134.90"), (100, "134.91")))
     assert (sold.position_lots, sold.cash_flow, sold.fills) == (-100, Decimal(13_490), 1)
+
+
+def test_a_named_operator_may_settle_a_position_and_the_money_stays() -> None:
+    settled = PositionBreak(
+        instrument="SPY", own_lots=100, broker_lots=90, open=False, source="operator", reason="ann: a gift", ts_ns=1
+    )
+    found = settled.model_copy(update={"open": True, "source": "drop_copy"})
+    assert (positions.key(settled), positions.key(found)) == ("SPY", None)
+    _, outputs = fold(positions.step, [fill("BUY", 100, "134.91"), settled])
+    position: Position = sent(outputs, "positions")[-1]
+    assert (position.position_lots, position.cash_flow) == (90, Decimal("-13491.00"))
 
 
 def test_a_change_of_state_alone_is_no_news_for_the_position() -> None:

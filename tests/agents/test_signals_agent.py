@@ -74,8 +74,10 @@ def test_the_coefficient_starts_at_its_prior_and_learns_from_the_return_after_th
 
 
 def test_flow_that_explains_its_own_bucket_is_evidence_for_gate_2() -> None:
-    _, outputs = fold(STEP, history(WARM_MIN + signals.EVIDENCE_EVERY_BUCKETS))
+    last = WARM_MIN + signals.EVIDENCE_EVERY_BUCKETS
+    _, outputs = fold(STEP, history(last + 5))
     [evidence] = sent(outputs, "gate_evidence")
+    assert evidence.ts_event_ns == last * SECOND_NS
     assert (evidence.stage, evidence.name) == (2, "signals.ofi_r2")
     assert evidence.value == pytest.approx(1.0, abs=0.05)
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from app.decoding import origin
 from app.demo import desk_settings
-from app.runtime import origin
 from app.stack import WORKER_READY, Stack
 from connectors.market.source import describe, open_source
 from contracts.market import Heartbeat
@@ -61,10 +61,12 @@ def recording(seed: int, records: int) -> list[tuple[bytes, bytes, int]]:
     return out
 
 
-async def run(market: Sequence[tuple[bytes, bytes, int]], kills: int, seed: int, rate: float) -> Result:
+async def run(
+    market: Sequence[tuple[bytes, bytes, int]], kills: int, seed: int, rate: float, transport: str = "batched"
+) -> Result:
     """One run with `kills` kills at seeded moments, the market sent at `rate` records a second."""
     folder = Path(tempfile.mkdtemp(prefix="flowgate-chaos-"))
-    stack = Stack(folder, lambda _line: None, desk_settings(describe("synthetic")))
+    stack = new_stack(folder, transport)
     rng = random.Random(seed)
     try:
         await stack.start_broker()
@@ -76,6 +78,32 @@ async def run(market: Sequence[tuple[bytes, bytes, int]], kills: int, seed: int,
             back.append(await kill_one(stack, rng))
         await sending
         return await collect(stack, market, back)
+    finally:
+        stack.stop()
+
+
+def new_stack(folder: Path, transport: str = "batched") -> Stack:
+    """A desk whose parts start silently."""
+    desk = {**desk_settings(describe("synthetic")), "FLOWGATE_TRANSPORT": transport}
+    return Stack(folder, lambda _line: None, desk)
+
+
+async def run_scaling(market: Sequence[tuple[bytes, bytes, int]], rate: float) -> Result:
+    """One run in which the signals group grows from one worker to four and shrinks to one, while data flows."""
+    stack = new_stack(Path(tempfile.mkdtemp(prefix="flowgate-chaos-")))
+    try:
+        await stack.start_broker()
+        await stack.start_workers(GROUPS)
+        sending = asyncio.create_task(send(stack.bootstrap, market, rate))
+        more = []
+        for instance in (1, 2, 3):
+            more.append(stack.start_worker("signals", instance))
+            await stack.until_logged(more[-1], WORKER_READY)
+        for worker in more:
+            await asyncio.to_thread(stack.children.stop, worker)
+            stack.children.forget(worker)
+        await sending
+        return await collect(stack, market, [])
     finally:
         stack.stop()
 
@@ -189,7 +217,8 @@ def main() -> int:
     options = parser.parse_args()
     market = recording(options.seed, options.records)
     calm = asyncio.run(run(market, 0, options.seed, 1_000.0))
-    done, back, failed, round_ = 0, [], 0, 0
+    back: list[float] = []
+    done, failed, round_ = 0, 0, 0
     while done < options.kills:
         seed = options.seed * 1_000 + round_
         result = asyncio.run(run(market, min(5, options.kills - done), seed, 600.0))

@@ -13,6 +13,9 @@ import pytest
 from connectors.market.source import SourceError, describe, open_source
 from contracts.market import RawBook, RawTrade
 
+pytestmark = pytest.mark.slow
+
+
 START_NS = 1_723_161_600 * 10**9
 
 WriteStreams = Callable[[list[str]], str]

@@ -21,6 +21,9 @@ from benchmarks.book_statistics import (
 )
 from connectors.market import synthetic
 
+pytestmark = pytest.mark.slow
+
+
 SEED = 2026
 HALF_HOURS = 2
 

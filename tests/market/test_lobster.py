@@ -12,6 +12,9 @@ import pytest
 from connectors.market.source import SourceError, describe, open_source
 from contracts.market import Heartbeat, RawBook, RawHalt, RawTrade
 
+pytestmark = pytest.mark.slow
+
+
 NEW = "34200.017459617,1,11885113,21,2238100,1"
 ROW = "2239500,100,2238100,21,2239900,100,2231800,100"
 OPEN_NS = 1_340_285_400 * 10**9

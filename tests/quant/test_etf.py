@@ -12,6 +12,9 @@ from sklearn.covariance import ledoit_wolf
 from quant import covariance
 from tests.quant.page import shown
 
+pytestmark = pytest.mark.slow
+
+
 Array = NDArray[np.float64]
 START = 252
 """The first year trains every estimator; the windows of the batch ones are as long."""

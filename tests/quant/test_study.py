@@ -11,6 +11,8 @@ from app import study
 from tests.quant.market_data import data_file
 from tests.quant.page import shown
 
+pytestmark = pytest.mark.slow
+
 
 def mean_row(page: str) -> list[float]:
     """R^2 of level 1, integrated and trades, from the last line of the first table."""

@@ -18,7 +18,8 @@ import pytest
 from agents import ofi, signals
 from agents.parameters import Signals
 from agents.spec import AgentSpec
-from app.runtime import AgentShell, TableRows, origin
+from app.decoding import origin
+from app.runtime import AgentShell, TableRows
 from contracts.base import Message
 from contracts.market import Heartbeat, Quote
 from contracts.topics import BROADCAST, MARKET_EVENTS, OFI_EVENTS, SIGNAL_EVENTS
