@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from decimal import Decimal
 
-from connectors.gateway import matching
+from connectors.gateway import booking, matching
 from connectors.gateway.broker import Broker
 from connectors.gateway.ledger import commission_row, execution_row
 from connectors.gateway.orders import Execution, Order, Status, Ticket
@@ -32,7 +32,7 @@ class BackOffice:
         self.broker.now_ns = now_ns
         order = self.broker.admit(ticket)
         del self.broker.orders[ticket.client_id, ticket.order_id]
-        self.broker.submit(order)
+        self.broker.transmit(order)
         return order
 
     def bind(self, order: Order) -> None:
@@ -57,7 +57,7 @@ class BackOffice:
         self.broker.now_ns = now_ns
         ticks = matching.effective_limit(order) or self.broker.mark(order.ticket.spec)
         if ticks:
-            self.broker.fill(order, ticks, order.remaining, matching.MAKER)
+            booking.fill(self.broker, order, ticks, order.remaining, matching.MAKER)
 
     def revive(self, order: Order) -> None:
         """Bring an Inactive order back to the market (FAULTS.md G13)."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from connectors.gateway import credit, matching
-from connectors.gateway.account import Account, order_commission
+from connectors.gateway import booking, credit, matching
+from connectors.gateway.account import Account
 from connectors.gateway.book import Book
 from connectors.gateway.hours import TradingHours
-from connectors.gateway.ledger import Ledger, commission_row, execution_row, order_row
+from connectors.gateway.ledger import Ledger, order_row
 from connectors.gateway.orders import TERMINAL, Execution, Order, Status, Ticket
 from contracts.instruments import INSTRUMENTS, InstrumentSpec
 from contracts.market import Heartbeat, RawBook, RawHalt, RawTrade
@@ -75,7 +75,7 @@ class Broker:
         self.by_perm[perm_id] = order
         if ticket.order_id:
             self.orders[ticket.client_id, ticket.order_id] = order
-        parent = self._parent(order)
+        parent = self.parent(order)
         if parent is not None:
             parent.children.append(order)
         if order.done:
@@ -85,8 +85,7 @@ class Broker:
         if order.status == Status.PENDING_CANCEL:
             self.end(order)
         elif order.status is not None and not self.waits_for_parent(order):
-            if ticket.gtd_ns is not None:
-                self._later(lambda: self.end(order, "GTD order expired"), at_ns=ticket.gtd_ns)
+            self._limit_life(order)
             self.arrive(order)
 
     # ---- what clients ask ----------------------------------------------------------------------------------------
@@ -110,7 +109,9 @@ class Broker:
             return
         self.last_ids[ticket.client_id] = ticket.order_id
         order = self.admit(ticket)
-        reason = credit.refusal(self, ticket)
+        parent = self.parent(order)
+        orphan = parent is not None and parent.done and parent.status != Status.FILLED
+        reason = "the parent order is not active" if orphan else credit.refusal(self, ticket)
         if reason:
             self.refuse(order, 201, f"Order rejected - reason:{reason}")
         elif not ticket.transmit:
@@ -125,7 +126,7 @@ class Broker:
         self.orders[ticket.client_id, ticket.order_id] = order
         self.by_perm[order.perm_id] = order
         self.open[order.perm_id] = order
-        parent = self._parent(order)
+        parent = self.parent(order)
         if parent is not None:
             parent.children.append(order)
         return order
@@ -198,21 +199,22 @@ class Broker:
 
     def refuse(self, order: Order, code: int, text: str) -> None:
         """Reject an order: the reason as an error, then Inactive."""
-        self._leave(order)
+        self.leave(order)
         order.move(Status.INACTIVE)
-        self._finish(order)
+        self.finish(order)
         self.listener.on_order_error(order.ticket.client_id, order.ticket.order_id, code, text)
         self.listener.on_open_order(order)
         self.listener.on_status(order)
+        for child in order.children:
+            self.end(child, "parent order rejected")
 
     def end(self, order: Order, reason: str = "") -> None:
         """Cancel an open order and its children: Cancelled, then 202."""
         if order.done:
             return
-        self._leave(order)
-        order.status = order.status or Status.PRE_SUBMITTED
+        self.leave(order)
         order.move(Status.CANCELLED)
-        self._finish(order)
+        self.finish(order)
         self.listener.on_status(order)
         ticket = order.ticket
         self.listener.on_order_error(ticket.client_id, ticket.order_id, 202, f"Order Canceled - reason:{reason}")
@@ -222,18 +224,31 @@ class Broker:
     # ---- the life of an order ------------------------------------------------------------------------------------
 
     def transmit(self, order: Order) -> None:
-        """Send an order and the held family it completes to the market."""
-        parent = self._parent(order)
+        """Send an order, and the held family it completes, to the market.
+
+        All are accepted before the first one trades: its fill may wake or end the others.
+        """
+        family = [order]
+        parent = self.parent(order)
         if parent is not None and parent.status is None:
             parent.ticket = dataclasses.replace(parent.ticket, transmit=True)
-            self.submit(parent)
-            for sibling in parent.children:
-                if sibling.status is None:
-                    self.submit(sibling)
-        else:
-            self.submit(order)
+            family = [parent, *(sibling for sibling in parent.children if sibling.status is None)]
+        for member in family:
+            self._accept(member)
+        for member in family:
+            self._send(member)
 
-    def submit(self, order: Order) -> None:
+    def _send(self, order: Order) -> None:
+        """Let an accepted order go to the market, unless something holds it."""
+        if order.why_held or self.waits_for_parent(order):
+            return
+        if self.entry_ns:
+            self._later(lambda: self.arrive(order))
+        else:
+            self.arrive(order)
+
+    def _accept(self, order: Order) -> None:
+        """Give an order its first status and tell what holds it."""
         ticket = order.ticket
         book = self.books[ticket.spec.instrument]
         if ticket.spec.instrument in self.unlocatable and self._sells_short(order):
@@ -248,14 +263,22 @@ class Broker:
         if not self.hours.open_at(self.now_ns) and not ticket.outside_rth:
             text = "Order Message:\nWarning: your order will not be placed at the exchange until the market opens."
             self.listener.on_order_error(ticket.client_id, ticket.order_id, 399, text)
-        if ticket.gtd_ns is not None:
-            self._later(lambda: self.end(order, "GTD order expired"), at_ns=ticket.gtd_ns)
-        if held:
-            return
-        if self.entry_ns:
-            self._later(lambda: self.arrive(order))
-        else:
-            self.arrive(order)
+        self._limit_life(order)
+
+    def _limit_life(self, order: Order) -> None:
+        """End a GTD order at its date and a DAY order at the close, unless an amend has given it another end."""
+        end_ns = self._end_of(order)
+
+        def expire() -> None:
+            if self._end_of(order) == end_ns:
+                self.end(order, "Order expired")
+
+        if end_ns is not None:
+            self._later(expire, at_ns=end_ns)
+
+    def _end_of(self, order: Order) -> int | None:
+        ticket = order.ticket
+        return self.hours.close_after(order.placed_ns) if ticket.tif == "DAY" else ticket.gtd_ns
 
     def arrive(self, order: Order) -> None:
         """The order reaches the market: match it, then let it rest, wait as a stop, or end."""
@@ -296,7 +319,7 @@ class Broker:
 
     def _amend(self, order: Order, ticket: Ticket) -> None:
         """The same id again: change price, size or time in force of a live order."""
-        problem = self._amend_problem(order, ticket)
+        problem = credit.amend_problem(self, order, ticket)
         if problem is not None:
             self._complain(ticket, *problem)
             return
@@ -306,99 +329,22 @@ class Broker:
             if ticket.transmit:
                 self.transmit(order)
             return
+        if (ticket.tif, ticket.gtd_ns) != (old.tif, old.gtd_ns):
+            self._limit_life(order)
         keeps_place = dataclasses.replace(ticket, lots=old.lots) == old and ticket.lots <= old.lots
         if keeps_place or not order.live:
             self.publish(order)
             return
-        self._leave(order)
+        self.leave(order)
         order.triggered = order.triggered and ticket.stop == old.stop
         if ticket.stop is not None and not order.triggered and order.status == Status.SUBMITTED:
             order.move(Status.PRE_SUBMITTED)
         self.publish(order)
-        if self.entry_ns:
-            self._later(lambda: self.arrive(order))
-        else:
-            self.arrive(order)
+        self._send(order)
 
-    def _amend_problem(self, order: Order, ticket: Ticket) -> tuple[int, str] | None:
-        """Why an order cannot become what the ticket says: IB's code and text."""
-        old = order.ticket
-        if order.status == Status.FILLED:
-            return 104, "Can't modify a filled order."
-        if order.done or order.status == Status.PENDING_CANCEL:
-            return 103, "Duplicate order id"
-        if (old.spec, old.side, old.parent_id) != (ticket.spec, ticket.side, ticket.parent_id):
-            return 105, "Order being modified does not match original order"
-        if ticket.lots <= order.filled:
-            return 201, f"Order rejected - reason:the new quantity must exceed the {order.filled} already filled"
-        reason = credit.refusal(self, ticket) if ticket.lots > old.lots else ""
-        return (201, f"Order rejected - reason:{reason}") if reason else None
-
-    def _fills(self, fills: Iterable[matching.Fill] | Iterator[matching.Fill]) -> None:
+    def _fills(self, fills: Iterator[matching.Fill]) -> None:
         for order, ticks, lots, liquidity in fills:
-            self.fill(order, ticks, lots, liquidity)
-
-    def fill(self, order: Order, ticks: int, lots: int, liquidity: int) -> None:
-        """Book one fill everywhere, then tell: execution, order, status, commission."""
-        assert 0 < lots <= order.remaining, f"a fill of {lots} against {order.remaining} remaining"
-        spec = order.ticket.spec
-        order.filled += lots
-        order.executions += 1
-        order.value += spec.notional(ticks, lots)
-        order.last_price = spec.price(ticks)
-        commission = order_commission(spec, order.filled, order.value) - order.commission
-        order.commission += commission
-        realized = self.account.fill(spec, order.sign * lots, ticks, commission)
-        execution = Execution(
-            exec_id=f"{self.seed & 0xFFFFFFFF:08x}.{order.perm_id:08x}.{order.executions:02d}.01",
-            order=order,
-            lots=lots,
-            ticks=ticks,
-            ts_ns=self.now_ns,
-            cumulative=order.filled,
-            average_price=order.average_price,
-            liquidity=liquidity,
-            commission=commission,
-            realized_pnl=realized,
-        )
-        self.executions.append(execution)
-        self.ledger.append(execution_row(execution, self.books[spec.instrument].ts_event_ns))
-        self.ledger.append(commission_row(execution))
-        if not order.remaining:
-            self._leave(order)
-            order.move(Status.FILLED)
-            self._finish(order)
-        elif order.status == Status.PRE_SUBMITTED:
-            order.move(Status.SUBMITTED)
-            self.record(order)
-        else:
-            self.record(order)
-        self.listener.on_execution(execution)
-        self.listener.on_open_order(order)
-        self.listener.on_status(order)
-        self.listener.on_commission(execution)
-        self._after_fill(order, lots)
-
-    def _after_fill(self, order: Order, lots: int) -> None:
-        """Wake children of a filled parent; cancel or reduce the rest of a one-cancels-all group."""
-        if order.done:
-            for child in list(order.children):
-                if child.status is not None and not child.done and not child.live:
-                    self.arrive(child)
-        for other in self._group(order):
-            if order.ticket.oca_type == 1 or order.done or other.remaining <= lots:
-                self.end(other)
-            else:
-                other.ticket = dataclasses.replace(other.ticket, lots=other.ticket.lots - lots)
-                self.publish(other)
-
-    def _group(self, order: Order) -> list[Order]:
-        """The other open orders of the order's OCA group, or its siblings under one parent."""
-        group = order.ticket.oca_group
-        parent = self._parent(order)
-        siblings = parent.children if parent is not None else []
-        others = [o for o in self.open.values() if group and o.ticket.oca_group == group] or siblings
-        return [other for other in others if other is not order and not other.done]
+            booking.fill(self, order, ticks, lots, liquidity)
 
     def set_status(self, order: Order, status: Status) -> None:
         order.move(status)
@@ -412,14 +358,15 @@ class Broker:
     def record(self, order: Order) -> None:
         self.ledger.append(order_row(order, self.now_ns))
 
-    def _finish(self, order: Order) -> None:
+    def finish(self, order: Order) -> None:
+        """File an order that has ended."""
         assert order.status in TERMINAL
         order.completed_ns = self.now_ns
         self.open.pop(order.perm_id, None)
         self.completed.append(order)
         self.record(order)
 
-    def _leave(self, order: Order) -> None:
+    def leave(self, order: Order) -> None:
         """Take an order off the market."""
         if order.live:
             order.live = False
@@ -427,12 +374,13 @@ class Broker:
                 if order in waiting[order.ticket.spec.instrument]:
                     waiting[order.ticket.spec.instrument].remove(order)
 
-    def _parent(self, order: Order) -> Order | None:
+    def parent(self, order: Order) -> Order | None:
+        """The order this one is attached to."""
         ticket = order.ticket
         return self.orders.get((ticket.client_id, ticket.parent_id)) if ticket.parent_id else None
 
     def waits_for_parent(self, order: Order) -> bool:
-        parent = self._parent(order)
+        parent = self.parent(order)
         return parent is not None and parent.status != Status.FILLED
 
     def _sells_short(self, order: Order) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from connectors.gateway.account import INITIAL_MARGIN, Marks
-from connectors.gateway.orders import Ticket
+from connectors.gateway.orders import Order, Status, Ticket
 
 if TYPE_CHECKING:
     from connectors.gateway.broker import Broker
@@ -43,3 +43,18 @@ def _mark_or(broker: Broker, ticket: Ticket) -> Marks:
     """Marks, with the order's own price for an instrument that has not been quoted yet."""
     own = ticket.limit or ticket.stop or 0
     return lambda spec: broker.mark(spec) or (own if spec is ticket.spec else 0)
+
+
+def amend_problem(broker: Broker, order: Order, ticket: Ticket) -> tuple[int, str] | None:
+    """Why an order cannot become what the ticket says: IB's code and text."""
+    old = order.ticket
+    if order.status == Status.FILLED:
+        return 104, "Can't modify a filled order."
+    if order.done or order.status == Status.PENDING_CANCEL:
+        return 103, "Duplicate order id"
+    if (old.spec, old.side, old.parent_id) != (ticket.spec, ticket.side, ticket.parent_id):
+        return 105, "Order being modified does not match original order"
+    if ticket.lots <= order.filled:
+        return 201, f"Order rejected - reason:the new quantity must exceed the {order.filled} already filled"
+    reason = refusal(broker, ticket) if ticket.lots > old.lots else ""
+    return (201, f"Order rejected - reason:{reason}") if reason else None

@@ -120,7 +120,9 @@ class Panel:
         if count is not None and count < 1:
             raise FaultError(f"the count of {fault} must be at least 1")
         for name, value in args.items():
-            _check(fault, info, name, value)
+            if isinstance(value, int) and isinstance(info.defaults.get(name), str):
+                args[name] = str(value)  # YAML and JSON read the mode 201 as a number
+            _check(fault, info, name, args[name])
         left = count if count is not None else (1 if rate is None else None)
         self.armed[fault] = Armed(left, 1.0 if rate is None else rate, {**info.defaults, **args})
 

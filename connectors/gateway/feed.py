@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from connectors.gateway.broker import Record
 from connectors.market.source import open_source
 from contracts.market import RAW_RECORD, Heartbeat, Raw, RawBook, RawHalt, RawTrade
+from contracts.topics import REPLAY_HEADER
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,8 @@ async def _follow(bootstrap: str, topic: str, tail: Tail) -> AsyncIterator[Recor
             consumer.seek(partition, tail.starts(partition.partition, first[partition], end))
         async for message in consumer:
             tail.next[message.partition] = message.offset + 1
+            if message.headers and message.headers[0][0] == REPLAY_HEADER:
+                continue  # a person sent an old record again: it is history, and no book of now
             try:
                 record = RAW_RECORD.validate_json(message.value)
             except ValidationError:

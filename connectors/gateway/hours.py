@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -21,3 +21,13 @@ class TradingHours:
             return True
         local = datetime.fromtimestamp(ts_ns / 1e9, UTC).astimezone(NEW_YORK)
         return local.weekday() < 5 and OPEN <= local.time() < CLOSE
+
+    def close_after(self, ts_ns: int) -> int | None:
+        """The next close in nanoseconds; None when hours are not enforced."""
+        if not self.enforced:
+            return None
+        local = datetime.fromtimestamp(ts_ns / 1e9, UTC).astimezone(NEW_YORK)
+        day = local if local.time() < CLOSE else local + timedelta(days=1)
+        while day.weekday() >= 5:
+            day += timedelta(days=1)
+        return int(datetime.combine(day.date(), CLOSE, NEW_YORK).timestamp()) * 1_000_000_000

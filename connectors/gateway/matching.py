@@ -36,14 +36,19 @@ def priority(order: Order) -> tuple[int, int]:
     return (-(1 << 60) if limit is None else -order.sign * limit, order.perm_id)
 
 
-def take(book: Book, order: Order) -> Iterator[Fill]:
-    """Fills of an order that arrives, at the displayed levels' prices."""
-    for ticks, lots in list(book.available(order.ticket.side, effective_limit(order))):
-        if order.remaining <= 0 or not order.live:
+def take(book: Book, order: Order, maker_price: int | None = None) -> Iterator[Fill]:
+    """Fills against displayed size, best first: at each level's price, or at the price of an order that was waiting.
+
+    What is available is asked anew for each fill: the one before may have woken another order that took the rest.
+    """
+    side, limit = order.ticket.side, effective_limit(order)
+    while order.live and order.remaining > 0:
+        level = next(book.available(side, limit), None)
+        if level is None:
             return
-        lots = min(lots, order.remaining)
-        book.take(order.ticket.side, ticks, lots)
-        yield order, ticks, lots, TAKER
+        ticks, lots = level[0], min(level[1], order.remaining)
+        book.take(side, ticks, lots)
+        yield (order, ticks, lots, TAKER) if maker_price is None else (order, maker_price, lots, MAKER)
 
 
 def rest(book: Book, order: Order) -> None:
@@ -61,12 +66,7 @@ def on_book(book: Book, resting: list[Order]) -> Iterator[Fill]:
         if limit is None:
             yield from take(book, order)
             continue
-        for ticks, lots in list(book.available(order.ticket.side, limit)):
-            if order.remaining <= 0 or not order.live:
-                break
-            lots = min(lots, order.remaining)
-            book.take(order.ticket.side, ticks, lots)
-            yield order, limit, lots, MAKER
+        yield from take(book, order, limit)
         shown = book.shown(order.ticket.side, limit)
         if shown is not None:
             order.queue_ahead = shown if order.queue_ahead is None else min(order.queue_ahead, shown)

@@ -24,7 +24,7 @@ class Status(enum.StrEnum):
 TERMINAL: Final = frozenset({Status.FILLED, Status.CANCELLED, Status.INACTIVE})
 
 NEXT: Final[dict[Status | None, frozenset[Status]]] = {
-    None: frozenset({Status.PRE_SUBMITTED, Status.SUBMITTED, Status.INACTIVE}),
+    None: frozenset({Status.PRE_SUBMITTED, Status.SUBMITTED, Status.CANCELLED, Status.INACTIVE}),
     Status.PRE_SUBMITTED: frozenset(
         {Status.SUBMITTED, Status.PENDING_CANCEL, Status.FILLED, Status.CANCELLED, Status.INACTIVE}
     ),

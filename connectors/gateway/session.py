@@ -25,6 +25,9 @@ OUTBOX_BYTES_MAX = 32 << 20
 DATA_BYTES_MAX = 1 << 20
 """Above this backlog a client gets no market data until it has read some."""
 
+LINGER_S = 1.0
+"""A client that does not close after our goodbye is reset after this time."""
+
 START_API = 71
 
 REQ_ID_AT = dict.fromkeys((3, 20, 22, 78, 79, *range(81, 99), 100, 101, 102, 103, 104), 0)
@@ -47,6 +50,11 @@ class DelayLine:
         self._waiting.append((loop.time() + self._delay_s, data))
         if self._timer is None:
             self._timer = loop.call_at(self._waiting[0][0], self._flush)
+
+    def drain(self) -> None:
+        """Pass everything on now."""
+        while self._waiting:
+            self._out(self._waiting.popleft()[1])
 
     def stop(self) -> None:
         """Forget what waits: the connection is gone."""
@@ -109,10 +117,16 @@ class Session(asyncio.Protocol):
             self.abort()
 
     def close(self) -> None:
-        """Close after what is written has gone out; the client id is free at once."""
+        """Say goodbye: what is written still goes out, the client id is free at once, and nothing more is read.
+
+        A plain close with unread input would reset the connection and take the last message, the reason, with it.
+        """
         self.gateway.release(self)
-        if self.transport is not None:
-            self.transport.close()
+        if self.transport is not None and not self.muted:
+            self._answers.drain()
+            self.muted = True
+            self.transport.write_eof()
+            asyncio.get_running_loop().call_later(LINGER_S, self.abort)
 
     def abort(self) -> None:
         """Reset the connection."""

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.recordings import recording
+
 ROOT = Path(__file__).resolve().parents[2]
 DEMO_S = 240.0
 
@@ -109,13 +111,8 @@ def test_the_synthetic_market_is_traded_and_two_demos_run_side_by_side(start: St
 @pytest.mark.parametrize(
     ("name", "speed"), [("AMZN_2012-06-21_5.zip", "50"), ("binance_spot_btcusdt_20240809.gz", "2")]
 )
-def test_a_real_recording_is_traded_and_the_books_are_equal(
-    start: Start, data_folder: Path, name: str, speed: str
-) -> None:
-    source = data_folder / name
-    if not source.exists():
-        pytest.skip(f"{source} is missing")
-    demo = start("--source", str(source), "--speed", speed, "--duration", "45")
+def test_a_real_recording_is_traded_and_the_books_are_equal(start: Start, name: str, speed: str) -> None:
+    demo = start("--source", str(recording(name)), "--speed", speed, "--duration", "45")
     assert demo.end() == 0, demo.text
     assert "equal to the cent" in demo.text
     assert filled(demo.text) >= 10

@@ -17,6 +17,8 @@ from ibapi.execution import ExecutionFilter
 from ibapi.order import Order
 from ibapi.wrapper import EWrapper
 
+pytestmark = pytest.mark.slow
+
 
 class OfficialClient(EWrapper, EClient):  # type: ignore[misc]
     """IB's client in its reader thread, writing down what it is told."""

@@ -27,6 +27,9 @@ from ib_insync import (
     Trade,
 )
 
+pytestmark = pytest.mark.slow
+
+
 SPY = Stock("SPY", "SMART", "USD", conId=756733)
 QQQ = Stock("QQQ", "SMART", "USD", conId=320227571)
 

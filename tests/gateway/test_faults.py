@@ -18,6 +18,9 @@ from ib_insync import IB, LimitOrder, MarketOrder, Stock, Trade
 from connectors.gateway import script
 from connectors.gateway.faults import CATALOGUE, FaultError, Panel
 
+pytestmark = pytest.mark.slow
+
+
 SPY = Stock("SPY", "SMART", "USD", conId=756733)
 
 
@@ -529,6 +532,12 @@ async def test_a_storm_of_faults_leaves_the_ledger_true_and_the_gateway_alive(
 def test_every_fault_of_the_catalogue_has_a_test_of_its_own() -> None:
     names = [name for name, _ in inspect.getmembers(sys.modules[__name__], inspect.isfunction)]
     assert [fault for fault in CATALOGUE if not any(name.startswith(f"test_{fault.lower()}_") for name in names)] == []
+
+
+def test_a_mode_that_yaml_reads_as_a_number_is_understood() -> None:
+    panel = Panel(0)
+    panel.arm("G13", mode=203)
+    assert panel.peek("G13") == {"mode": "203", "delay_s": 0.05}
 
 
 def test_the_same_seed_strikes_on_the_same_occasions_whatever_else_is_armed() -> None:

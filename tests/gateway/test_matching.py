@@ -323,6 +323,45 @@ def test_outside_regular_hours_an_order_waits_for_the_open() -> None:
     assert desk.fills(order) == [(100, 10003)]
 
 
+def test_a_day_order_ends_at_the_close_and_a_lasting_one_does_not() -> None:
+    monday_open, monday_close = 1_767_623_400_000_000_000, 1_767_646_800_000_000_000
+    desk = Desk(hours=TradingHours(enforced=True))
+    desk.now_ns = monday_open
+    day, lasting = desk.place("BUY", 1, limit="99.00"), desk.place("BUY", 1, limit="99.00", tif="GTC")
+    desk.broker.advance(monday_close - 1)
+    assert day.status == "Submitted"
+    desk.broker.advance(monday_close)
+    assert (day.status, lasting.status) == ("Cancelled", "Submitted")
+
+
+def test_an_amend_of_the_good_till_date_moves_the_end() -> None:
+    desk = Desk()
+    order = desk.place("BUY", 1, limit="99.00", tif="GTD", gtd_ns=1_000)
+    desk.place("BUY", 1, limit="99.00", tif="GTD", gtd_ns=5_000, order_id=order.ticket.order_id)
+    desk.broker.advance(1_000)
+    assert order.status == "Submitted"
+    desk.broker.advance(5_000)
+    assert order.status == "Cancelled"
+
+
+def test_the_children_of_a_rejected_parent_are_rejected_or_cancelled() -> None:
+    desk = Desk()
+    parent = desk.place("BUY", 1_000_000, limit="100.00", transmit=False)
+    child = desk.place("SELL", 1, limit="101.00", parent_id=1)
+    assert (parent.status, child.status) == ("Inactive", "Inactive")
+
+
+def test_a_child_that_wakes_in_the_middle_of_a_fill_does_not_share_the_size_that_filled_its_parent() -> None:
+    """The parent's last fill at 99.98 wakes a buyer with a better limit; 100 are shown, and 100 are traded."""
+    desk = Desk()
+    desk.place("BUY", 60, limit="99.98", transmit=False)
+    desk.place("BUY", 500, limit="99.99", parent_id=1)
+    other = desk.place("BUY", 500, limit="99.98")
+    desk.market.book(bids=[("99.90", 10)], asks=[("99.98", 100)])
+    assert sum(lots for _, lots, _ in desk.heard.fills) == 100
+    assert desk.fills(other) == []
+
+
 def test_a_short_sale_waits_while_shares_are_located() -> None:
     desk = Desk()
     desk.broker.unlocatable.add("SPY")
@@ -356,3 +395,12 @@ def test_the_gateway_enforces_twenty_active_orders_per_side() -> None:
     desk.broker.limits = True
     orders = [desk.place("BUY", 1, limit="99.00") for _ in range(21)]
     assert [order.status for order in orders] == ["Submitted"] * 20 + ["Inactive"]
+
+
+def test_a_family_whose_parent_and_profit_fill_at_once_leaves_no_stop_behind() -> None:
+    desk = Desk()
+    desk.place("BUY", 100, limit="100.01", transmit=False)
+    profit = desk.place("SELL", 100, limit="99.00", parent_id=1, transmit=False)
+    loss = desk.place("SELL", 100, "STP", stop="98.00", parent_id=1)
+    assert (profit.status, loss.status) == ("Filled", "Cancelled")
+    assert desk.broker.account.position(SPY).lots == 0

@@ -18,6 +18,10 @@ from connectors.gateway.__main__ import main
 from connectors.gateway.ctl import Control
 from connectors.gateway.faults import FaultError
 from connectors.gateway.ledger import LedgerError, read
+from connectors.gateway.wire import Value
+from tests.recordings import recording
+
+pytestmark = pytest.mark.slow
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
@@ -189,6 +193,16 @@ async def test_response_latency_delays_every_answer_and_keeps_their_order() -> N
         assert kinds == ["5", "3", "11", "5", "3", "59"]
 
 
+async def test_the_reason_of_a_goodbye_arrives_in_spite_of_the_response_latency() -> None:
+    async with local_gateway(response_s=0.2) as local:
+        first = await RawClient.started(local.port, 5)
+        await first.expect(9)
+        second = await RawClient.started(local.port, 5)
+        assert (await second.receive())[3] == "326"
+        with pytest.raises(EOFError):
+            await second.receive()
+
+
 async def test_entry_latency_is_kept_by_the_running_gateway() -> None:
     async with local_gateway(entry_s=0.05) as local:
         raw = await RawClient.started(local.port, 5)
@@ -198,3 +212,24 @@ async def test_entry_latency_is_kept_by_the_running_gateway() -> None:
         local.market.book(asks=[("100.05", 500)])
         assert (await raw.expect(11))[20] == "100.05"
         await until(lambda: local.ledger.positions == {"SPY": 100})
+
+
+@pytest.mark.parametrize(
+    ("file", "contract", "quantity", "fill"),
+    [
+        ("AMZN_2012-06-21_5.zip", (3691937, "AMZN", "STK", "", 0.0, "", "", "SMART", "", "USD", "", ""), 50, "50"),
+        ("binance_spot_btcusdt_20240809.gz", (479624278, "", "", "", 0.0, "", "", "", "", "", "", ""), "0.05", "0.05"),
+    ],
+)
+async def test_a_recorded_market_fills_orders(
+    file: str, contract: tuple[Value, ...], quantity: Value, fill: str
+) -> None:
+    process, match = start_gateway("--source", str(recording(file)))
+    try:
+        raw = await RawClient.started(int(match[1]), 5)
+        raw.send(*place_order_fields(1, quantity=quantity, contract=contract))
+        status = await raw.expect(3, 1, "Filled")
+        assert (status[3], status[4]) == (fill, "0")
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from decimal import Decimal
 from typing import Any
@@ -31,6 +32,8 @@ places = st.tuples(
     prices,
     st.sampled_from(["DAY", "IOC", "FOK"]),
     st.sampled_from(["", "g"]),
+    st.booleans(),
+    st.sampled_from([True, True, True, False]),
 )
 cancels = st.tuples(st.just("cancel"), st.integers(1, 12))
 amends = st.tuples(st.just("amend"), st.integers(1, 12), sizes, prices)
@@ -81,26 +84,22 @@ def play(scenario: list[Any], entry_ns: int) -> Broker:
         now_ns += 1_000
         match kind:
             case "place":
-                name, side, lots, order_type, ticks, tif, group = values
+                name, side, lots, order_type, ticks, tif, group, child, transmit = values
                 limit = ticks if "LMT" in order_type else None
                 stop = ticks if "STP" in order_type else None
                 spec = INSTRUMENTS[name]
                 ticket = Ticket(
                     1, next_id, spec, side, lots, order_type, limit=limit, stop=stop, tif=tif, oca_group=group
                 )
+                parent = next_id - 1 if child and (1, next_id - 1) in broker.orders else 0
+                ticket = dataclasses.replace(ticket, parent_id=parent, transmit=transmit)
                 broker.place(ticket, now_ns)
                 next_id += 1
             case "amend":
                 order = broker.orders.get((1, values[0]))
                 if order is not None:
-                    old = order.ticket
-                    limit = None if old.limit is None else values[2]
-                    broker.place(
-                        Ticket(
-                            1, old.order_id, old.spec, old.side, values[1], old.order_type, limit=limit, stop=old.stop
-                        ),
-                        now_ns,
-                    )
+                    limit = None if order.ticket.limit is None else values[2]
+                    broker.place(dataclasses.replace(order.ticket, lots=values[1], limit=limit), now_ns)
             case "cancel":
                 broker.cancel(1, values[0], now_ns)
             case "cancel all":

@@ -1,27 +1,15 @@
-"""Market data for the tests: $FLOWGATE_DATA, or `../shared/data` beside the repository; a test skips without it."""
+"""Market data for the tests, as arrays; a test skips where the recording is absent."""
 
 from __future__ import annotations
 
 import gzip
-import os
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def data_file(name: str) -> Path:
-    """Path of a data file; the test skips, naming it, where it is absent."""
-    folder = Path(os.environ.get("FLOWGATE_DATA", ROOT.parent / "shared" / "data"))
-    path = folder / name
-    if not path.exists():
-        pytest.skip(f"no {name}: set FLOWGATE_DATA to the folder that holds it")
-    return path
+from tests.recordings import recording
 
 
 @dataclass(frozen=True)
@@ -41,7 +29,7 @@ class LobsterColumns:
 
 def read_amzn() -> LobsterColumns:
     """AMZN of 2012-06-21, five levels, in ticks of a cent; read straight from the zip."""
-    with zipfile.ZipFile(data_file("AMZN_2012-06-21_5.zip")) as archive:
+    with zipfile.ZipFile(recording("AMZN_2012-06-21_5.zip")) as archive:
         message = archive.read("AMZN_2012-06-21_34200000_57600000_message_5.csv").decode().replace("\n", ",")
         book = archive.read("AMZN_2012-06-21_34200000_57600000_orderbook_5.csv").decode().replace("\n", ",")
     messages = np.fromstring(message, sep=",", dtype=np.float64).reshape(-1, 6)
@@ -61,6 +49,6 @@ def read_amzn() -> LobsterColumns:
 
 def read_etf() -> NDArray[np.float64]:
     """(T, 18) daily returns of 18 ETFs, 2006 to 2022."""
-    with gzip.open(data_file("etf_daily.csv.gz"), "rt") as lines:
+    with gzip.open(recording("etf_daily.csv.gz"), "rt") as lines:
         next(lines)
         return np.array([[float(v) for v in line.split(",")[1:]] for line in lines])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.quant.market_data import ROOT
+from tests.recordings import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "quant.md"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from app import study
-from tests.quant.market_data import data_file
 from tests.quant.page import shown
+from tests.recordings import recording
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def mean_row(page: str) -> list[float]:
 
 def test_amzn_fits_are_within_the_published_range_and_both_views_agree(tmp_path: Path) -> None:
     out = tmp_path / "amzn.html"
-    assert study.main(["--source", str(data_file("AMZN_2012-06-21_5.zip")), "--out", str(out)]) == 0
+    assert study.main(["--source", str(recording("AMZN_2012-06-21_5.zip")), "--out", str(out)]) == 0
     page = out.read_text()
     level1, integrated, trades = mean_row(page)
     assert "<b>identical in every bucket</b>" in page
