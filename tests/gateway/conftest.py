@@ -7,8 +7,9 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from gateway_harness import Address, LocalGateway, local_gateway, start_gateway
 from ib_insync import IB
+
+from tests.gateway.gateway_harness import Address, LocalGateway, local_gateway, start_gateway
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,13 @@ from typing import Any
 
 import ib_async
 import pytest
-from gateway_harness import DEADLINE_S, Address, until
 from ibapi.client import EClient
 from ibapi.contract import Contract
 from ibapi.execution import ExecutionFilter
 from ibapi.order import Order
 from ibapi.wrapper import EWrapper
+
+from tests.gateway.gateway_harness import DEADLINE_S, Address, until
 
 pytestmark = pytest.mark.slow
 

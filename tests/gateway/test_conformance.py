@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from gateway_harness import STK, Address, RawClient, until
 from ib_insync import (
     IB,
     Contract,
@@ -26,6 +25,8 @@ from ib_insync import (
     Ticker,
     Trade,
 )
+
+from tests.gateway.gateway_harness import STK, Address, RawClient, until
 
 pytestmark = pytest.mark.slow
 

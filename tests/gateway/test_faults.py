@@ -12,11 +12,11 @@ from random import SystemRandom
 from typing import Any
 
 import pytest
-from gateway_harness import DEADLINE_S, LocalGateway, RawClient, local_gateway, place_order_fields, until
 from ib_insync import IB, LimitOrder, MarketOrder, Stock, Trade
 
 from connectors.gateway import script
 from connectors.gateway.faults import CATALOGUE, FaultError, Panel
+from tests.gateway.gateway_harness import DEADLINE_S, LocalGateway, RawClient, local_gateway, place_order_fields, until
 
 pytestmark = pytest.mark.slow
 

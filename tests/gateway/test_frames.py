@@ -9,13 +9,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from gateway_harness import RawClient, local_gateway, place_order_fields
 
 from connectors.gateway import contract, frames
 from connectors.gateway.order_frames import completed_order, open_order
 from connectors.gateway.orders import Execution, Order, Status, Ticket
 from connectors.gateway.wire import text
 from contracts.instruments import INSTRUMENTS
+from tests.gateway.gateway_harness import RawClient, local_gateway, place_order_fields
 
 UNSET = "1.7976931348623157E308"
 CAPTURED_OPEN_ORDER_V162 = (

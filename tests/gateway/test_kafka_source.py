@@ -10,9 +10,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError
-from gateway_harness import STK, Market, RawClient, start_gateway
 
 from connectors.kafka.broker import EmbeddedBroker
+from tests.gateway.gateway_harness import STK, Market, RawClient, start_gateway
 
 pytestmark = pytest.mark.stack
 BROKER_S = 60.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gateway_harness import STK, LocalGateway, RawClient, local_gateway, place_order_fields, until
 from ib_insync import IB, Stock
+
+from tests.gateway.gateway_harness import STK, LocalGateway, RawClient, local_gateway, place_order_fields, until
 
 SPY = Stock("SPY", "SMART", "USD", conId=756733)
 

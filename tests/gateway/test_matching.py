@@ -8,7 +8,6 @@ from itertools import count
 from typing import Any
 
 import pytest
-from gateway_harness import Market
 
 from connectors.gateway.account import Account
 from connectors.gateway.backoffice import BackOffice
@@ -17,6 +16,7 @@ from connectors.gateway.hours import TradingHours
 from connectors.gateway.ledger import Ledger
 from connectors.gateway.orders import Execution, Order, Ticket
 from contracts.instruments import INSTRUMENTS
+from tests.gateway.gateway_harness import Market
 
 SPY = INSTRUMENTS["SPY"]
 

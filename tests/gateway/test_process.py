@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_harness import ROOT, LocalGateway, RawClient, local_gateway, place_order_fields, start_gateway, until
 
 from connectors.gateway.__main__ import main
 from connectors.gateway.ctl import Control
 from connectors.gateway.faults import FaultError
 from connectors.gateway.ledger import LedgerError, read
 from connectors.gateway.wire import Value
+from tests.gateway.gateway_harness import (
+    ROOT,
+    LocalGateway,
+    RawClient,
+    local_gateway,
+    place_order_fields,
+    start_gateway,
+    until,
+)
 from tests.recordings import recording
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,6 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from gateway_harness import Market
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from connectors.gateway.ledger import Ledger, fold
 from connectors.gateway.orders import NEXT, Execution, Order, Status, Ticket
 from connectors.gateway.restore import restore
 from contracts.instruments import INSTRUMENTS
+from tests.gateway.gateway_harness import Market
 
 NAMES = ("SPY", "QQQ")
 START = Decimal(1_000_000)

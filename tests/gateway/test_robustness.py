@@ -10,11 +10,11 @@ import time
 from random import SystemRandom
 
 import pytest
-from gateway_harness import LocalGateway, Market, RawClient, local_gateway, place_order_fields, until
 from ib_insync import IB, MarketOrder, Stock
 
 from connectors.gateway import session as session_module
 from connectors.gateway.wire import frame
+from tests.gateway.gateway_harness import LocalGateway, Market, RawClient, local_gateway, place_order_fields, until
 
 SPY = Stock("SPY", "SMART", "USD", conId=756733)
 
