@@ -1,8 +1,10 @@
 """The account as the broker reports it, and both sides of every position: our fold of its executions, and its count.
 
-The sides are compared when a snapshot is complete, and at every drop copy, which comes over a connection of its own.
-While orders fill the two are apart for some milliseconds, so a drop copy opens a break only if the one before it found
-the same difference. A break locks its instrument; it ends with a drop copy that agrees, or by a named operator.
+The sides are compared as they were when a snapshot was complete, and at every drop copy, which comes over a connection
+of its own. A drop copy counts once the trading session has shown itself alive after it: all executions from before it
+are on the log then. While orders fill the two are apart for some milliseconds, so it opens a break only if the one
+before it found the same difference. A break locks its instrument; it ends with a drop copy that agrees, or by a named
+operator.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ Source = Literal["snapshot", "drop_copy", "operator"]
 class AccountRow:
     """Broker's values and positions, and positions by our fold of its executions (in lots).
 
-    `complete` has the epochs whose READY has come on each of the two topics; `suspected` the differences that the last
-    drop copy found; `breaks` the open ones.
+    `complete` has the last epoch whose READY has come on each of the two topics, and `sides` the positions as of then;
+    `copy` is a drop copy that waits for its session, `suspected` the differences that the last one found, `breaks` the
+    open ones.
     """
 
     account: str = ""
@@ -45,6 +48,8 @@ class AccountRow:
     broker_positions: dict[str, int] = field(default_factory=dict)
     own_positions: dict[str, int] = field(default_factory=dict)
     complete: dict[str, int] = field(default_factory=dict)
+    sides: dict[str, dict[str, int]] = field(default_factory=dict)
+    copy: DropCopy | None = None
     suspected: dict[str, str] = field(default_factory=dict)
     breaks: dict[str, str] = field(default_factory=dict)
     health: dict[str, float] = field(default_factory=dict)
@@ -80,13 +85,16 @@ def step(state: AccountRow | None, record: Record) -> tuple[AccountRow, Sequence
         case SessionEvent():
             return state, _session(state, message, record.topic)
         case DropCopy():
-            return state, _drop_copy(state, message)
+            state.copy = message if state.session is SessionState.READY else None
         case SessionHealth():
             state.health = {
                 "execution.pacing_violations": float(message.pacing_violations),
                 "execution.connection_failures": float(message.connection_failures),
                 "execution.acknowledgement_ms_p95": message.acknowledgement_ms_p95 or 0.0,
             }
+            copy, state.copy = state.copy, None
+            if copy is not None and message.state is SessionState.READY and _complete(state):
+                return state, _drop_copy(state, copy)
         case RiskEvent():
             return state, _evidence(state, message.ts_event_ns)
         case ResolveCommand() if message.instrument is not None:
@@ -111,16 +119,22 @@ def _values(state: AccountRow, message: BrokerAccount) -> list[Out]:
 def _session(state: AccountRow, session: SessionEvent, topic: str) -> Sequence[Out]:
     """A snapshot begins with SYNCING. With READY on both topics all positions and all executions of it are here."""
     if topic == BROKER_EVENTS.name:
-        state.session = session.state
+        state.session, state.copy = session.state, None
         if session.state is SessionState.SYNCING:
             state.broker_positions = {}
     if session.state is not SessionState.READY:
         return UNCHANGED if topic == EXEC_REPORTS.name else ()
     state.complete[topic] = session.epoch
-    if state.complete.get(BROKER_EVENTS.name) != state.complete.get(EXEC_REPORTS.name):
+    state.sides[topic] = dict(state.broker_positions if topic == BROKER_EVENTS.name else state.own_positions)
+    if not _complete(state):
         return ()
-    found = differences(state.own_positions, state.broker_positions)
-    return [out for name in found for out in _open(state, name, state.broker_positions, "snapshot", session.ts_ns)]
+    ours, theirs = state.sides[EXEC_REPORTS.name], state.sides[BROKER_EVENTS.name]
+    found = differences(ours, theirs)
+    return [out for name in found for out in _open(state, name, ours, theirs, "snapshot", session.ts_ns)]
+
+
+def _complete(state: AccountRow) -> bool:
+    return state.complete.get(BROKER_EVENTS.name) == state.complete.get(EXEC_REPORTS.name)
 
 
 def _drop_copy(state: AccountRow, copy: DropCopy) -> list[Out]:
@@ -128,7 +142,7 @@ def _drop_copy(state: AccountRow, copy: DropCopy) -> list[Out]:
     outputs: list[Out] = []
     for name, text in found.items():
         if state.suspected.get(name) == text:
-            outputs += _open(state, name, copy.positions, "drop_copy", copy.ts_ns)
+            outputs += _open(state, name, state.own_positions, copy.positions, "drop_copy", copy.ts_ns)
     for name in sorted(state.breaks.keys() - found.keys()):
         outputs += _close(state, name, copy.positions.get(name, 0), "drop_copy", "both sides agree", copy.ts_ns)
     state.suspected = found
@@ -150,8 +164,10 @@ def differences(ours: dict[str, int], theirs: dict[str, int]) -> dict[str, str]:
     return {name: f"ours {own}, broker's {broker}" for name, (own, broker) in pairs.items() if own != broker}
 
 
-def _open(state: AccountRow, name: str, theirs: dict[str, int], source: Source, ts_ns: int) -> list[Out]:
-    own, broker = state.own_positions.get(name, 0), theirs.get(name, 0)
+def _open(
+    state: AccountRow, name: str, ours: dict[str, int], theirs: dict[str, int], source: Source, ts_ns: int
+) -> list[Out]:
+    own, broker = ours.get(name, 0), theirs.get(name, 0)
     text = f"ours {own}, broker's {broker}"
     if state.breaks.get(name) == text:
         return []

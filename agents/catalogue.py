@@ -17,6 +17,7 @@ from agents import (
     positions,
     regime,
     risk,
+    sequence,
     signals,
 )
 from agents.gates import gate
@@ -61,7 +62,7 @@ def _ingest() -> list[AgentSpec]:
             (t.MARKET_RAW,),
             normalise.step,
             normalise.key,
-            normalise.SEQUENCES,
+            sequence.SEQUENCES,
             forward=t.MARKET_EVENTS,
             outputs=(t.MARKET_EVENTS, t.GATE_EVIDENCE),
         )
@@ -152,6 +153,7 @@ def _execution(desk: Desk, configuration_hash: str) -> list[AgentSpec]:
             admission.make(desk.limits, desk.market.universe, configuration_hash),
             admission.key,
             admission.ADMISSION,
+            write_ahead=True,
             outputs=(t.DECISIONS, t.ORDER_COMMANDS, t.ALERTS),
         ),
         AgentSpec(

@@ -1,18 +1,14 @@
-"""Raw records to market events: whole ticks and lots, in order, or a dead letter with a reason.
-
-Sources count the records of an instrument without gaps, so a number that was passed over is a record that was refused
-or lost. A replay, and only a replay, may fill such a gap later; a number that was taken is a duplicate for ever.
-"""
+"""Raw records to market events: whole ticks and lots, in order, or a dead letter with a reason."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
+from agents.sequence import RefusedError, SequenceState, check_order, take
 from agents.spec import UNCHANGED, Out, Record
 from contracts.controls import DeadLetter, DeadLetterReason, GateEvidence
 from contracts.instruments import INSTRUMENTS
@@ -33,7 +29,6 @@ from contracts.market import (
     Trade,
 )
 from contracts.topics import BROADCAST, DLQ_MARKET_EVENTS, GATE_EVIDENCE, MARKET_EVENTS
-from tables.rows import TableSpec
 
 OHLC = ("open", "high", "low", "close")
 
@@ -43,44 +38,8 @@ EXPONENT_MAX = 18
 EVIDENCE_EVERY_NS = 1_000_000_000
 """Evidence for the data gate goes out once a second of event time and instrument."""
 
-STALE_NS = 5_000_000_000
-"""A quote this far behind its partition's heartbeat says nothing about the market now, and no source is so slow."""
-
-SEQ_JUMP_MAX = 1_000_000
-TIME_JUMP_MAX_NS = 30 * 86_400 * 1_000_000_000
-"""A number or a time further ahead than any outage explains is an error: taken, it would shut out all that follows."""
-
-GAPS_MAX = 64
-"""Gaps kept of one instrument; older ones can no longer be filled."""
-
 UNKNOWN = "?"
 """Row of all instruments that are not in the catalogue: a flood of invented names does not grow the table."""
-
-
-@dataclass(slots=True)
-class SequenceState:
-    """The last record taken of one instrument, the numbers passed over, and how many were taken and refused.
-
-    `evidence_ns` is the event time of the heartbeat that the last evidence came with; `gaps` are (first, last), rising.
-    """
-
-    seq: int = -1
-    ts_event_ns: int = 0
-    accepted: int = 0
-    refused: int = 0
-    evidence_ns: int = 0
-    gaps: list[tuple[int, int]] = field(default_factory=list)
-
-
-SEQUENCES = TableSpec("sequences", SequenceState, "last sequence number and counts of each instrument", partitions=4)
-
-
-class RefusedError(Exception):
-    """A record is refused for `reason`; `field` is the one to look at."""
-
-    def __init__(self, reason: DeadLetterReason, field: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason, self.field, self.detail = reason, field, detail
 
 
 def key(message: Any) -> str:
@@ -96,53 +55,16 @@ def step(state: SequenceState | None, record: Record) -> tuple[SequenceState, Se
     if isinstance(message, Heartbeat):
         return _heartbeat(state, message)
     try:
-        _check_order(state, message, record.replayed)
+        check_order(state, message, replayed=record.replayed)
         event = normalise(message)
     except RefusedError as refused:
         state.refused += 1
         return state, [
             Out(DLQ_MARKET_EVENTS, f"{record.topic}/{record.partition}/{record.offset}", _letter(record, refused))
         ]
-    _take(state, message)
+    take(state, message)
     state.accepted += 1
     return state, [Out(MARKET_EVENTS, message.instrument, event)]
-
-
-def _check_order(state: SequenceState, message: Raw, replayed: bool) -> None:
-    in_gap = any(first <= message.seq <= last for first, last in state.gaps)
-    if message.seq <= state.seq and not in_gap:
-        raise RefusedError(DeadLetterReason.DUPLICATE, "seq", f"seq {message.seq} was taken, the last is {state.seq}")
-    if state.accepted > 0 and message.seq > state.seq + SEQ_JUMP_MAX:
-        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, "seq", f"seq {message.seq} after {state.seq}")
-    if state.accepted > 0 and message.ts_event_ns > state.ts_event_ns + TIME_JUMP_MAX_NS:
-        detail = f"{message.ts_event_ns} after {state.ts_event_ns}"
-        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, "ts_event_ns", detail)
-    if replayed:
-        return
-    if message.seq <= state.seq:
-        raise RefusedError(DeadLetterReason.OUT_OF_ORDER, "seq", f"seq {message.seq} after {state.seq}")
-    if message.ts_event_ns < state.ts_event_ns:
-        detail = f"{message.ts_event_ns} after {state.ts_event_ns}"
-        raise RefusedError(DeadLetterReason.OUT_OF_ORDER, "ts_event_ns", detail)
-    behind_ns = state.evidence_ns - message.ts_event_ns
-    if behind_ns > STALE_NS and isinstance(message, RawBook | RawTick):
-        detail = f"{behind_ns / 1e9:.1f} s of event time behind the heartbeat"
-        raise RefusedError(DeadLetterReason.STALE_QUOTE, "ts_event_ns", detail)
-
-
-def _take(state: SequenceState, message: Raw) -> None:
-    """Note the number as taken: at the end, with a gap if some were passed over, or inside a gap."""
-    seq = message.seq
-    if seq == state.seq + 1:
-        state.seq = seq
-    elif seq > state.seq:
-        state.gaps = [*state.gaps, (state.seq + 1, seq - 1)][-GAPS_MAX:]
-        state.seq = seq
-    else:
-        first, last = next(gap for gap in state.gaps if gap[0] <= seq <= gap[1])
-        halves = [half for half in ((first, seq - 1), (seq + 1, last)) if half[0] <= half[1]]
-        state.gaps = sorted([*(gap for gap in state.gaps if gap != (first, last)), *halves])[-GAPS_MAX:]
-    state.ts_event_ns = max(state.ts_event_ns, message.ts_event_ns)
 
 
 def _heartbeat(state: SequenceState, message: Heartbeat) -> tuple[SequenceState, Sequence[Out]]:

@@ -22,7 +22,7 @@ SILENT_BUCKETS_MAX = 1_000
 
 @dataclass(slots=True)
 class OfiState:
-    """The last quote (ticks, lots) and the sums of the open bucket, which ends at `bucket` times its length.
+    """The last quote (ticks, lots, `seq`) and the sums of the open bucket, which ends at `bucket` times its length.
 
     A `mid_open` of 0 says that a halt came before any quote: there is nothing to publish yet.
     """
@@ -41,6 +41,7 @@ class OfiState:
     changes: int = 0
     trade: int = 0
     events: int = 0
+    seq: int = -1
 
 
 OFI = TableSpec("ofi", OfiState, "last quote and open bucket of order-flow imbalance, by instrument", partitions=4)
@@ -60,6 +61,8 @@ def make(bucket_ns: int) -> Step:
         opened = state.bucket if state is not None else bucket
         if state is not None and bucket > opened:
             state, outputs = close(state, bucket, bucket_ns, message.ts_ingest_ns)
+        if state is not None and superseded(state, message, bucket):
+            return state, UNCHANGED
         if isinstance(message, Quote):
             bid, bid_lots, ask, ask_lots = message.bid_ticks, message.bid_lots, message.ask_ticks, message.ask_lots
             return quote(state, message, bucket, bid, bid_lots, ask, ask_lots), outputs
@@ -79,6 +82,13 @@ def make(bucket_ns: int) -> Step:
     return step
 
 
+def superseded(state: OfiState, message: Market | Heartbeat, bucket: int) -> bool:
+    """Whether a replay comes too late to matter: a quote behind a newer quote, a trade behind its bucket's end."""
+    if isinstance(message, Quote | DepthUpdate):
+        return message.seq < state.seq and message.source == state.source
+    return isinstance(message, Trade) and bucket < state.bucket
+
+
 def bucket_of(message: Market | Heartbeat, bucket_ns: int) -> int:
     """The bucket an event falls in; for a heartbeat the one that is open after it."""
     if isinstance(message, Heartbeat):
@@ -95,12 +105,15 @@ def quote(
     """
     if state is None or state.source != message.source or state.mid_open == 0:
         halted = state is not None and state.halted
-        return OfiState(message.source, message.instrument, bucket, bid, bid_lots, ask, ask_lots, bid + ask, halted)
+        fresh = OfiState(message.source, message.instrument, bucket, bid, bid_lots, ask, ask_lots, bid + ask, halted)
+        fresh.seq = message.seq
+        return fresh
     state.ofi += level1(state.bid, state.bid_lots, state.ask, state.ask_lots, bid, bid_lots, ask, ask_lots)
     if (bid, bid_lots, ask, ask_lots) != (state.bid, state.bid_lots, state.ask, state.ask_lots):
         state.depth_sum += bid_lots + ask_lots
         state.changes += 1
     state.bid, state.bid_lots, state.ask, state.ask_lots = bid, bid_lots, ask, ask_lots
+    state.seq = message.seq
     state.events += 1
     return state
 

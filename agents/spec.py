@@ -54,7 +54,9 @@ class AgentSpec:
     `key` names the row a message belongs to (`contracts.topics.BROADCAST` = every row of the partition; None = no row:
     the message is of no interest). `forward` is where a broadcast goes on to, behind the outputs of all rows: whoever
     reads both knows that nothing from before it is still to come. `outputs` are the topics it may write: its group's
-    user on the broker has the right to write those and no others.
+    user on the broker has the right to write those and no others. `write_ahead`: the row is acknowledged by the
+    changelog, its outputs within it, before they go out, and after a crash they go out again. It is for an agent whose
+    several sources may merge otherwise the second time: what it decided, and perhaps said, it must not decide anew.
     """
 
     name: str
@@ -66,6 +68,7 @@ class AgentSpec:
     table: TableSpec[Any] | None = None
     forward: Topic | None = None
     outputs: tuple[Topic, ...] = ()
+    write_ahead: bool = False
 
 
 def by_desk(_message: Any) -> str:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import faust
 
 from agents.ports import AmendOrder, Broker, CancelOrder, Latch, PlaceOrder
+from app import killfile
 from app.runtime import SENT_HEADER
 from app.settings import Settings
 from contracts.base import Message
 from contracts.topics import Topic
 
+if TYPE_CHECKING:
+    from connectors.ibkr.session import IbkrSession
+
 log = logging.getLogger(__name__)
+
+KILL_FILE_S: Final = 0.1
 
 Effects = Callable[[Sequence[Any]], Awaitable[None]]
 
@@ -32,12 +40,29 @@ def own_the_broker(app: faust.App, settings: Settings) -> Effects:
         await app.tables.wait_until_recovery_completed()
         await session.run()
 
+    async def watch_kill_file() -> None:
+        await obey(session, settings.data)
+
     app.task(keep_session)
+    app.task(watch_kill_file)
 
     async def effects(wanted: Sequence[Any]) -> None:
         await carry_out(session.sender, wanted)
 
     return effects
+
+
+async def obey(session: IbkrSession, folder: Path) -> None:
+    """Do what the kill file says, until cancelled. It is looked at before the session is READY for the first time."""
+    known: list[killfile.Kill] = []
+    while True:
+        kills = killfile.read(folder)
+        if kills != known:
+            known = kills
+            log.warning("kill file: %s", ", ".join(f"{kill.scope} by {kill.operator}" for kill in kills) or "lifted")
+            await session.sender.hold(tuple(dict.fromkeys(kill.scope for kill in kills)))
+            session.stay_away(any(kill.disconnect for kill in kills))
+        await asyncio.sleep(KILL_FILE_S)
 
 
 def watch_the_broker(app: faust.App, settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """`python -m app deadletters list | show | replay`: records that could not be processed.
 
-A replay goes to the partition it came from with an origin of its own, `replay/<source>`. The rows downstream remember
-origins, so a letter takes effect once, however often it is replayed and whatever crashes meanwhile.
+A replay goes to the partition it came from with an origin of its own, made of its source and its bytes. The rows
+downstream remember origins, so the same copy takes effect once, however often it is replayed, whatever crashes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -19,11 +20,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from app import settings as settings_module
-from app.decoding import ORIGIN_HEADER, REPLAY_HEADER, UnreadableError, read
+from app.decoding import ORIGIN_HEADER, UnreadableError, read
 from app.topics import unreachable
 from connectors.kafka.access import Access
 from contracts.controls import DeadLetter
-from contracts.topics import TOPICS, Topic
+from contracts.topics import REPLAY_HEADER, TOPICS, Topic
 
 DEAD_LETTER_TOPICS: Final = tuple({topic.dead_letters.name: topic for topic in TOPICS.values() if topic.dead_letters})
 NEWEST: Final = 20
@@ -128,9 +129,10 @@ async def replay(access: Access, letter: DeadLetter, value: bytes, outcome_s: fl
         message = read(topic, value)
     except UnreadableError as error:
         raise DeadLetterError(f"it does not fit {topic.name}: {error.field or 'message'}: {error.detail}") from error
+    digest = hashlib.sha256(value).hexdigest()[:16]
     headers = [
         (REPLAY_HEADER, letter.source.encode()),
-        (ORIGIN_HEADER, f"replay/{letter.source}|{letter.offset}||0".encode()),
+        (ORIGIN_HEADER, f"replay/{letter.source}/{digest}|{letter.offset}||0".encode()),
     ]
     producer = AIOKafkaProducer(**access.options(), enable_idempotence=True)
     await producer.start()

@@ -13,12 +13,10 @@ from pydantic_core import from_json, to_json
 from agents.spec import Record
 from contracts.base import Message
 from contracts.controls import DeadLetter, DeadLetterReason
-from contracts.topics import Topic
+from contracts.topics import REPLAY_HEADER, Topic
 from tables.rows import Position
 
 ORIGIN_HEADER = "origin"
-REPLAY_HEADER = "replay"
-"""First header of a record that a person sent again; its value is the source of the dead letter."""
 
 TEXT_MAX: Final = 500
 """Characters of a dead letter's field and detail: a hostile key of a megabyte is in the original, once is enough."""

@@ -13,10 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 
-from connectors.kafka.access import Access
+from app.decoding import decode
+from app.topics import unreachable
+from connectors.kafka.access import BACK_OFF_S, Access
 from connectors.market.source import SourceError, open_source
-from contracts.market import RAW_RECORD, Heartbeat, RawBook, RawHalt, RawTrade
+from contracts.market import Heartbeat, RawBook, RawHalt, RawTrade
 from contracts.topics import (
     BATCH_BYTES,
     BROADCAST,
@@ -29,6 +32,10 @@ from contracts.topics import (
 
 CATCH_UP_S = 0.001
 """Records due within a millisecond go out together: a sleep is no finer than that."""
+
+
+STABLE_S = 60.0
+"""A connection that held this long was a good one, and the next wait is the shortest again."""
 
 
 @dataclass(frozen=True)
@@ -101,19 +108,34 @@ async def _already_sent(access: Access) -> dict[str, int]:
             consumer.seek(partition, max(0, end - 10_000))
             while await consumer.position(partition) < end:
                 batch = await consumer.getmany(partition, timeout_ms=1000)
-                for raw in batch.get(partition, []):
-                    record = RAW_RECORD.validate_json(raw.value)
-                    if not isinstance(record, Heartbeat):
-                        last[record.instrument] = max(last.get(record.instrument, -1), record.seq)
+                records, _ = decode(MARKET_RAW, batch.get(partition, []))
+                for message in (record.message for record, _ in records):
+                    if not isinstance(message, Heartbeat):
+                        last[message.instrument] = max(last.get(message.instrument, -1), message.seq)
         return last
     finally:
         await consumer.stop()
 
 
+async def persist(access: Access, spec: str, seed: int, pace: Pace) -> int:
+    """Feed until the source ends, whatever happens to the broker: the log says where to go on."""
+    failures = 0
+    while True:
+        began = time.monotonic()
+        try:
+            return await run(access, spec, seed, pace)
+        except KafkaError as error:
+            failures = 0 if time.monotonic() - began > STABLE_S else failures
+            wait_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
+            failures += 1
+            sys.stderr.write(f"flowgate: {unreachable(access.bootstrap, error)}; trying again in {wait_s:.0f} s\n")
+            await asyncio.sleep(wait_s)
+
+
 def main(access: Access, spec: str, seed: int, pace: Pace) -> int:
     """Run the feed as a process; a source that is wrong ends it with one sentence."""
     try:
-        sent = asyncio.run(run(access, spec, seed, pace))
+        sent = asyncio.run(persist(access, spec, seed, pace))
     except SourceError as error:
         sys.stderr.write(f"flowgate: {error}\n")
         return 2

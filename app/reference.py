@@ -1,4 +1,4 @@
-"""`python -m app reference`: pages and Helm values that are rendered from the topics and contracts."""
+"""`python -m app reference`: pages and Helm values that are rendered from the topics, contracts and catalogue."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Final
 
 import yaml
 
+from agents.controls import denials
+from app import security
+from connectors.ibkr import errors
 from contracts.controls import DeadLetterReason
 from contracts.messages import MESSAGES
 from contracts.topics import BATCH_BYTES, COMPRESSION, HOUR_MS, LINGER_MS, TOPICS, Topic
@@ -82,8 +85,30 @@ def rendered() -> dict[str, str]:
         "docs/reference/topics.md": topics_page(),
         "docs/reference/contracts.md": contracts_page(),
         "docs/reference/dead_letters.md": dead_letters_page(),
+        "docs/reference/kafka_users.md": users_page(),
+        "docs/reference/denials.md": denials_page(),
+        "docs/reference/error_codes.md": error_codes_page(),
         "helm/topics.yaml": helm_values(),
     }
+
+
+def denials_page() -> str:
+    """Why admission denies, with the control that each denial serves."""
+    intro = (
+        "Each denied intent has a record on `decisions` with its reasons and their numbers, as "
+        "`denied NOTIONAL_EXCEEDS_MAXIMUM: order_notional_usd=1250 order_notional_usd_max=1000 intent=...`. "
+        "A control has the number of the regulators' list in `agents/controls/checks.py`."
+    )
+    return "\n".join(["# Denials", "", f"<!-- {GENERATED} -->", "", intro, "", denials.table(), ""])
+
+
+def error_codes_page() -> str:
+    """What the session does with each error code of the gateway."""
+    intro = (
+        "An error never decides the fate of an order alone: orderStatus, execDetails and snapshots do. A code that is "
+        "not listed is logged as an error, told to the developers, and answered with a snapshot."
+    )
+    return "\n".join(["# Error codes of the gateway", "", f"<!-- {GENERATED} -->", "", intro, "", errors.table(), ""])
 
 
 def topics_page() -> str:
@@ -157,12 +182,46 @@ def dead_letters_page() -> str:
             "",
             "A record that cannot be processed is kept whole in a dead-letter topic, once, with the reason, the "
             "field, its topic, partition and offset. `python -m app deadletters list` counts them, `show` prints one, "
-            "`replay` sends it, or a mended copy, to its topic again. A letter has its effect once, however often it "
-            "is replayed.",
+            "`replay` sends it, or a mended copy, to its topic again. The same copy has its effect once, however often "
+            "it is replayed.",
             "",
             "| reason | what is wrong | what to do |",
             "|---|---|---|",
             *rows,
+            "",
+        ]
+    )
+
+
+def users_page() -> str:
+    """What each Kafka user may do."""
+    rights = security.rights()
+    rows = []
+    for user in sorted({acl.user for acl in rights}):
+        mine = [acl for acl in rights if acl.user == user and acl.pattern == "literal" and acl.resource == "topic"]
+        reads, writes = (
+            ", ".join("all" if acl.name == "*" else f"`{acl.name}`" for acl in mine if acl.operation == operation)
+            for operation in ("READ", "WRITE")
+        )
+        owns = any(acl.user == user and acl.operation == "CREATE" for acl in rights)
+        rows.append(f"| `{user}` | {reads} | {writes} | {f'`{user}-*`' if owns else ''} |")
+    return "\n".join(
+        [
+            "# Kafka users",
+            "",
+            f"<!-- {GENERATED} -->",
+            "",
+            "One user for each agent group, with the rights its agents need, from `agents/catalogue.py` by way of "
+            "`app/security.py`. Whatever is not in this table the broker denies. `python -m app security --apply` "
+            "grants it, as the administrator, who also creates topics and replays dead letters; "
+            "`make demo SECURE=1` runs the desk this way.",
+            "",
+            "| user | reads | writes | owns (its changelogs) |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "Users sign in with SCRAM-SHA-256, in paper and prod over TLS (`kafka.security: SASL_SSL`, `kafka.ca`); "
+            "`FLOWGATE_KAFKA__USER` and `FLOWGATE_KAFKA__PASSWORD` name them to a process.",
             "",
         ]
     )

@@ -10,6 +10,9 @@ Order of effects for one batch, and what a crash between any two lines costs:
     4. write rows      to the changelog, await acknowledgements             crash: rows that were written skip
     5. run effects     (orders to the gateway)                              crash: reconciliation settles it
     6. ack the source                                                       crash: the batch comes again, rows skip
+
+An agent that writes ahead (`AgentSpec.write_ahead`) does 4 before 3, with the outputs in the row: a crash between the
+two sends them again, as they were.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from typing import Any
 
 from agents.spec import UNCHANGED, AgentSpec, Out
 from app.decoding import ORIGIN_HEADER, decode, origin
+from connectors import crash
 from contracts.topics import BROADCAST, TOPICS
-from tables.rows import Row, RowCodec, TableSpec
+from tables.rows import Row, RowCodec, Sent, TableSpec
 
 SENT_HEADER = "sent_ns"
 FORWARDED_KEY = "~"
@@ -40,6 +44,7 @@ class TableRows:
         self._table = table
         self._codec: RowCodec[Any] = spec.codec()
         self._partitions: dict[int, dict[str, Row[Any]]] = {}
+        self.generation = 0
         table.on_recover(self._forget)
 
     async def _forget(self) -> None:
@@ -47,6 +52,7 @@ class TableRows:
 
     def forget(self) -> None:
         """Drop decoded rows; the next batch reads them from the table, which a rebalance may have changed."""
+        self.generation += 1
         self._partitions.clear()
 
     def rows(self, partition: int) -> dict[str, Row[Any]]:
@@ -63,11 +69,12 @@ class TableRows:
             for partition, key in sorted(changed)
         ]
 
-    async def write(self, app: Any, changed: Iterable[tuple[int, str]]) -> None:
+    async def write(self, app: Any, changed: Iterable[tuple[int, str]], place: str = "") -> None:
         """Send the rows to the changelog, await the acknowledgements, then let the table have them."""
         rows = self.encoded(changed)
         changelog = self._table.changelog_topic_name
         sent = [await app.producer.send(changelog, key, value, partition, None, None) for partition, key, value in rows]
+        crash.at(place)
         await asyncio.gather(*sent)
         for _, key, value in rows:
             self._table.data[key] = value
@@ -103,6 +110,7 @@ class AgentShell:
         self._spec = spec
         self._rows = rows
         self._effects = effects
+        self._sent_again: set[tuple[int, int]] = set()
 
     async def run(self, stream: Any) -> None:
         """The body of the Faust agent.
@@ -122,12 +130,23 @@ class AgentShell:
         """Batches of (topic, partition, records), in the order of effects of the module."""
         folded = Folded()
         for topic, partition, batch in batches:
+            if self._spec.write_ahead:
+                await self._send_again(partition)
             self._fold_batch(topic, partition, batch, folded)
-        await self._send(folded.outputs)
-        if self._rows is not None and folded.changed:
-            await self._rows.write(self._app, folded.changed)
+        outputs, name = encoded(folded.outputs), self._spec.name
+        crash.at(f"{name}:read")
+        if self._spec.write_ahead:
+            await self._write(folded, outputs)
+            crash.at(f"{name}:written")
+            await self._send(outputs)
+        else:
+            await self._send(outputs)
+            crash.at(f"{name}:said")
+            await self._write(folded, ())
         if folded.effects and self._effects is not None:
+            crash.at(f"{name}:claimed")
             await self._effects(folded.effects)
+            crash.at(f"{name}:carried_out")
 
     def _fold_batch(self, topic: str, partition: int, batch: Sequence[Any], folded: Folded) -> None:
         records, bad = decode(TOPICS[topic], batch)
@@ -165,14 +184,38 @@ class AgentShell:
                 folded.outputs.append((partition, forwarded, "|".join(map(str, first))))
         folded.changed.update((partition, row_key) for row_key in changed)
 
-    async def _send(self, outputs: Sequence[tuple[int, Out, str]]) -> None:
+    async def _write(self, folded: Folded, outbox: tuple[Sent, ...]) -> None:
+        """Changed rows to the changelog; the first of them keeps the outputs of the batch if they are yet to go out."""
+        if self._rows is None or not folded.changed:
+            return
+        if self._spec.write_ahead:
+            partition, key = min(folded.changed)
+            self._rows.rows(partition)[key].outbox = outbox
+        await self._rows.write(self._app, folded.changed, f"{self._spec.name}:claiming" if folded.effects else "")
+
+    async def _send_again(self, partition: int) -> None:
+        """The outputs that rows of this partition kept, if a crash may have come between: once after a recovery."""
+        if self._rows is None or (self._rows.generation, partition) in self._sent_again:
+            return
+        for row in self._rows.rows(partition).values():
+            await self._send(row.outbox)
+        self._sent_again.add((self._rows.generation, partition))
+
+    async def _send(self, outputs: Sequence[Sent]) -> None:
         sent_ns = str(time.time_ns()).encode()
         pending = []
-        for partition, (topic, key, message), came_from in outputs:
+        for partition, topic, key, value, came_from in outputs:
             headers = [(SENT_HEADER, sent_ns)]
             if came_from:
                 headers.append((ORIGIN_HEADER, came_from.encode()))
-            value = message.model_dump_json().encode()
-            target = partition if topic.partitions > 1 else 0
-            pending.append(await self._app.producer.send(topic.name, key.encode(), value, target, None, headers))
+            sending = self._app.producer.send(topic, key.encode(), value.encode(), partition, None, headers)
+            pending.append(await sending)
         await asyncio.gather(*pending)
+
+
+def encoded(outputs: Sequence[tuple[int, Out, str]]) -> tuple[Sent, ...]:
+    """Outputs as they go out."""
+    return tuple(
+        (partition if topic.partitions > 1 else 0, topic.name, key, message.model_dump_json(), came_from)
+        for partition, (topic, key, message), came_from in outputs
+    )

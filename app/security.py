@@ -66,6 +66,7 @@ def acls(prefix: str, specs: Iterable[AgentSpec]) -> list[Acl]:
     granted.add(Acl(user(prefix, OPERATOR), "topic", t.CONTROL.name, "WRITE"))
     for reader in READERS:
         granted.add(Acl(user(prefix, reader), "topic", "*", "READ"))
+        granted.add(Acl(user(prefix, reader), "topic", "*", "DESCRIBE_CONFIGS"))
         granted.add(Acl(user(prefix, reader), "group", f"{prefix}-", "DESCRIBE", "prefixed"))
     return sorted(granted)
 

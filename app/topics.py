@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from app import settings as settings_module
 from connectors.kafka.admin import create_missing, differences
-from contracts.topics import TOPICS
+from contracts.topics import MESSAGE_BYTES_MAX, TOPICS
 
 
 def main(action: str) -> int:
@@ -31,10 +31,12 @@ def main(action: str) -> int:
     return 1 if lines and action != "diff" else 0
 
 
-def unreachable(bootstrap: str, error: KafkaError) -> str:
+def unreachable(bootstrap: str, error: Exception) -> str:
     """One sentence for a broker that does not answer, or does not let us in."""
     if "uthenti" in type(error).__name__ or "uthenti" in str(error):
         return f"Kafka at {bootstrap} refuses the user; check FLOWGATE_KAFKA__USER and FLOWGATE_KAFKA__PASSWORD"
     if "uthoriz" in type(error).__name__:
         return f"Kafka at {bootstrap} does not let this user do that ({error}); use the administrator's"
+    if isinstance(error, MessageSizeTooLargeError):
+        return f"the message is larger than the {MESSAGE_BYTES_MAX:,} bytes a topic takes; make it smaller"
     return f"no Kafka answers at {bootstrap}; start it or set FLOWGATE_KAFKA__BOOTSTRAP"

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from app.decoding import decode
 from app.runtime import SENT_HEADER
 from connectors.kafka.access import Access
 from contracts import topics as t
@@ -91,9 +92,8 @@ class Watcher:
         """Take what is there; returns the number of records."""
         batches = await self._consumer.getmany(timeout_ms=timeout_ms)
         for partition, records in batches.items():
-            adapter = t.TOPICS[partition.topic].adapter
-            for record in records:
-                count(self.seen, adapter.validate_json(record.value), sent_ns(record))
+            for record, raw in decode(t.TOPICS[partition.topic], records)[0]:
+                count(self.seen, record.message, sent_ns(raw))
         return sum(len(records) for records in batches.values())
 
     async def market_events(self) -> int:

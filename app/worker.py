@@ -19,7 +19,7 @@ from app.runtime import AgentShell, TableRows
 from app.settings import Settings, SettingsError, agent_group
 from app.transport import SingleTransport, Transport
 from connectors.kafka.access import MECHANISM, Access
-from contracts.topics import DEAD_LETTER_BYTES_MAX
+from contracts.topics import BATCH_BYTES, COMPRESSION, DEAD_LETTER_BYTES_MAX
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +52,16 @@ def build(settings: Settings, group: str) -> faust.App:
     """The application of one group, with its agents and tables declared."""
     instance = f"{settings.prefix}-{group}-{settings.instance}"
     settings.data.mkdir(parents=True, exist_ok=True)  # Faust makes its own folder there, but no parents
+    specs = catalogue(group, settings.desk, settings.configuration_hash)
+    batched = any(topic.batched for spec in specs for topic in spec.outputs)
     app = faust.App(
         f"{settings.prefix}-{group}",
         broker=f"kafka://{settings.kafka.bootstrap}",
         broker_credentials=credentials(settings.kafka.access),
         # A dead letter is larger than the record it holds.
         producer_max_request_size=DEAD_LETTER_BYTES_MAX,
+        producer_max_batch_size=BATCH_BYTES,
+        producer_compression_type=COMPRESSION if batched else None,
         store="memory://",
         datadir=str(settings.data / instance),
         autodiscover=False,
@@ -84,7 +88,7 @@ def build(settings: Settings, group: str) -> faust.App:
         effects = own_the_broker(app, settings)
     if group in ("risk", "all"):
         watch_the_broker(app, settings)
-    for spec in catalogue(group, settings.desk, settings.configuration_hash):
+    for spec in specs:
         _declare(app, spec, tables, effects if spec.name in ("execution", "latch") else None)
     if group in ("web", "all"):
         from app.web import serve

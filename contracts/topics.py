@@ -23,13 +23,16 @@ MESSAGE_BYTES_MAX: Final = 1_048_576
 DEAD_LETTER_BYTES_MAX: Final = 2 * MESSAGE_BYTES_MAX
 """A dead letter holds the largest message there is in base64, 4/3 of its size, and stays under this with its reason."""
 
-LINGER_MS: Final = 10
+LINGER_MS: Final = 2
 BATCH_BYTES: Final = 16_384
 COMPRESSION: Final = "lz4"
 """How a source writes batched topics. The workers behind it hand over whole batches at once, and never linger."""
 
 BROADCAST: Final = "*"
 """Record key of a message that concerns every row of its partition."""
+
+REPLAY_HEADER: Final = "replay"
+"""First header of a record that a person sent again; its value is the source of the dead letter."""
 
 WHOLE_DESK: Final = frozenset({"desk", "switch"})
 """Record keys of topics about the desk as a whole."""

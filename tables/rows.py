@@ -18,13 +18,18 @@ Position = tuple[int, str, int]
 """(offset at the stream's origin, row key there, index among that row's outputs); it grows along a stream."""
 
 
+Sent = tuple[int, str, str, str, str]
+"""An output as it goes out: (partition, topic, key, value, origin)."""
+
+
 @dataclass(slots=True)
 class Row(Generic[State]):
-    """One row: its partition, the inputs it has seen, its state."""
+    """One row: its partition, the inputs it has seen, its state, and for agents that write ahead the last outputs."""
 
     partition: int
     seen: dict[str, Position]
     state: State | None = None
+    outbox: tuple[Sent, ...] = ()
 
     def is_repeat(self, stream: str, position: Position) -> bool:
         """Whether the message at `position` of `stream` is already in this row."""

@@ -112,7 +112,7 @@ def _override(state: AdmissionState, order: LimitOverride, limits: Limits) -> li
         if order.approver in ("", order.operator):
             return [_refused(order, f"raising it from {current} needs a second person")]
         by = f"{order.operator} and {order.approver}"
-    state.overrides[order.limit] = Override(order.value, order.expires_ts_event_ns, by)
+    state.overrides[order.limit] = Override(type(current)(order.value), order.expires_ts_event_ns, by)
     return []
 
 

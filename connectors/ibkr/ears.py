@@ -23,7 +23,10 @@ Say = Callable[[str, Message], None]
 
 
 class Ears:
-    """Translates, and keeps `orders` up to date. `epoch` and `snapshot` stamp what is heard; the session sets them."""
+    """Translates, and keeps `orders` up to date. `epoch` and `snapshot` stamp what is heard; the session sets them.
+
+    `probed` has the intents of the orders whose cancel was asked for, also of such that the gateway may not know.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Ears:
         self._intents: dict[str, str] = {}
         self._early: dict[str, Any] = {}
         self.orders = OpenOrders()
+        self.probed: dict[int, str] = {}
         self.epoch = 0
         self.snapshot = True
         self.answer_ms: list[float] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -20,6 +22,11 @@ from contracts.orders import OrderCommand, OrderSent, SessionState
 log = logging.getLogger(__name__)
 
 PARENTS_MAX: Final = 10_000
+SINGLY_MAX: Final = 5
+"""Up to so many orders are cancelled one by one, which leaves orders of other clients and of people alone."""
+
+LATCH_S: Final = 1.0
+GLOBAL_CANCEL_S: Final = 0.5
 
 
 class Sender:
@@ -44,7 +51,9 @@ class Sender:
         self._written: dict[int, int] = {}
         self._children: dict[str, int] = {}
         self._killed: tuple[str, ...] | None = None
+        self._held: tuple[str, ...] = ()
         self._flatten = False
+        self._spoken = asyncio.Event()
         self.account = ""
 
     async def place(self, command: OrderCommand) -> None:
@@ -52,6 +61,10 @@ class Sender:
         if self._written.get(command.order_id) == self._ears.epoch:
             log.warning("order %s is written already; it is not written again", command.order_id)
             return
+        if self._killed is None:
+            # After a restart the first order may be a step ahead of the latch.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._spoken.wait(), LATCH_S)
         await self._pacing.order()
         refusal = self._refusal(command)
         if refusal:
@@ -90,6 +103,7 @@ class Sender:
         """Write the cancel to the socket; the gateway answers with a status or an error."""
         await self._pacing.cancel()
         if self._state() is SessionState.READY:
+            self._ears.probed[order_id] = intent_id
             self._client.cancelOrder(order_id, "")
         else:
             log.warning("cancel of order %s (%s) not sent: session is %s", order_id, intent_id, self._state())
@@ -97,20 +111,38 @@ class Sender:
     async def latch(self, scopes: tuple[str, ...], *, flatten: bool) -> None:
         """Take over the kills in force, and cancel what works under them."""
         self._killed, self._flatten = scopes, flatten
+        self._spoken.set()
+        for scope in scopes:
+            await self.stop(scope)
+
+    async def hold(self, scopes: tuple[str, ...]) -> None:
+        """Block and cancel these scopes as well: kills that came without Kafka."""
+        self._held = scopes
         for scope in scopes:
             await self.stop(scope)
 
     async def stop(self, scope: str) -> int:
-        """Cancel the working orders of a scope; returns their number."""
-        found = [
+        """Cancel the working orders of a scope; returns their number.
+
+        Of the whole account with one message, IB's global cancel, which no pacing delays; what still works after it has
+        had its time, and every other scope, order by order.
+        """
+        found = self._working(scope)
+        if scope == "account" and len(found) > SINGLY_MAX and self._state() is SessionState.READY:
+            await self._pacing.cancel()
+            self._client.reqGlobalCancel()
+            await asyncio.sleep(GLOBAL_CANCEL_S)
+        for order_id, order in self._working(scope):
+            await self.cancel(order_id, order.intent_id)
+        return len(found)
+
+    def _working(self, scope: str) -> list[tuple[int, OpenOrder]]:
+        return [
             (order_id, order)
             for order_id, order in self._ears.orders.working()
             if covers(scope, order.strategy, order.spec.instrument, order.intent_id)
             and not (self._flatten and order.reduces)
         ]
-        for order_id, order in found:
-            await self.cancel(order_id, order.intent_id)
-        return len(found)
 
     def _refusal(self, command: OrderCommand) -> str:
         """Why this command must not go out now; empty when it may."""
@@ -120,7 +152,7 @@ class Sender:
             return "the kill switch has not spoken yet"
         killed = [
             scope
-            for scope in self._killed
+            for scope in (*self._killed, *self._held)
             if covers(scope, command.strategy, command.instrument, command.intent_id)
             and not (self._flatten and command.reduces)
         ]

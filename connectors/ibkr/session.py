@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 from ib_insync import ExecutionFilter
 
+from connectors import crash
 from connectors.ibkr.calendar import expected_outage, second_factor_due
 from connectors.ibkr.ears import Ears
 from connectors.ibkr.errors import ERRORS, Action, lookup
@@ -51,7 +52,7 @@ ACCOUNT_S: Final = 1.0
 ACCOUNT_AGAIN_S: Final = 5.0
 """Unchanged account values are said again this often: admission wants them fresh."""
 
-HEALTH_S: Final = 2.0
+HEALTH_S: Final = 1.0
 CHECK_S: Final = 0.1
 REQUEST_ID_MIN: Final = 900_000_000
 """Ids of requests, far from those of orders: an error names nothing but a number."""
@@ -88,7 +89,7 @@ class IbkrSession:
         self._resync = ""
         self._reconnect = ""
         self._busy = asyncio.Event()
-        self._closing = False
+        self._closing = self._away = False
         self._alerted: set[int] = set()
         self.state = SessionState.DISCONNECTED
         self.reason = "not started"
@@ -110,11 +111,19 @@ class IbkrSession:
                 job.cancel()
             self._ib.disconnect()
 
+    def stay_away(self, away: bool) -> None:
+        """End the connection and do not make another while `away`: the last step of a rollback."""
+        if away:
+            self._reconnect = "rolled back by an operator"
+        self._away = away
+
     # ---- the connection ----------------------------------------------------------------------------------------------
 
     async def _keep_connected(self) -> None:
         attempt = 0
         while not self._locked():
+            while self._away:
+                await asyncio.sleep(CHECK_S)
             try:
                 await self._connect()
                 attempt = 0
@@ -194,10 +203,12 @@ class IbkrSession:
             self._executions,
         ):
             await asyncio.wait_for(request(), SNAPSHOT_TIMEOUT_S)
+            crash.at("session:snapshot")
         if not ib.isConnected() or self._reconnect:
             raise ConnectionError(self._reconnect or "the connection ended in the snapshot")
         self._tell_account()
         self._ears.orders.asked(time.monotonic())
+        self._ears.probed.clear()
         self._ears.snapshot = False
         self._enter(SessionState.READY, f"snapshot complete ({reason})", self._next_id)
 
@@ -308,8 +319,8 @@ class IbkrSession:
                 self._busy.set()
             case Action.REFUSED if order is not None:
                 self._ears.status(order.intent_id, request_id, "Inactive", f"{code} {text}")
-            case Action.NOT_FOUND if order is not None:
-                self._ears.status(order.intent_id, request_id, "NotFound", f"{code} {text}")
+            case Action.NOT_FOUND if request_id in self._ears.probed:
+                self._ears.status(self._ears.probed[request_id], request_id, "NotFound", f"{code} {text}")
                 self._ears.orders.ask(request_id)
             case Action.ASK | Action.CANCEL_LATE:
                 self._ears.orders.ask(request_id)

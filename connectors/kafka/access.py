@@ -10,6 +10,9 @@ from typing import Any, Final, Literal
 MECHANISM: Final = "SCRAM-SHA-256"
 """The broker keeps a salted hash, and the password never crosses the wire."""
 
+BACK_OFF_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Waits before a process tries Kafka again; the last one repeats."""
+
 Security = Literal["PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL"]
 
 

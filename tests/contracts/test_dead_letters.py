@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from app.decoding import REPLAY_HEADER, TEXT_MAX, decode, origin
+from agents import ofi
+from agents.spec import Record
+from app.decoding import TEXT_MAX, decode, origin
 from app.reference import REASONS
 from contracts.controls import DeadLetterReason as R
-from contracts.market import Heartbeat
+from contracts.market import Heartbeat, Quote, Trade
 from contracts.orders import OrderIntent
 from contracts.topics import (
     DEAD_LETTER_BYTES_MAX,
@@ -19,6 +21,7 @@ from contracts.topics import (
     MARKET_RAW,
     MESSAGE_BYTES_MAX,
     ORDER_INTENTS,
+    REPLAY_HEADER,
     market_partition,
 )
 from tests.contracts.records import Ingest, raw
@@ -48,6 +51,9 @@ BAR = {key: TRADE[key] for key in TRADE if key not in ("side", "price", "size")}
     "volume": "900",
     "trades": 4,
 }
+COMMON = {key: BOOK[key] for key in ("schema_version", "source", "instrument", "ts_event_ns", "ts_ingest_ns")}
+QUOTE = {**COMMON, "type": "quote", "bid_ticks": 50000, "bid_lots": 100, "ask_ticks": 50001, "ask_lots": 200}
+PRINT = {**COMMON, "type": "trade", "price_ticks": 50000, "size_lots": 10, "side": "BUY"}
 FIRST = REPLAY_HEADER, b"market_raw/0/0"
 
 
@@ -183,6 +189,17 @@ def test_a_mended_record_passes_the_order_check_as_a_replay_and_only_once() -> N
 def test_a_true_duplicate_is_refused_as_a_replay_too() -> None:
     ingest = Ingest().take([raw(text(BOOK), 0), raw(text(BOOK), 1), raw(text(BOOK), 2, headers=[FIRST])])
     assert [letter.reason for letter in ingest.letters] == [R.DUPLICATE, R.DUPLICATE]
+
+
+def test_a_replayed_quote_behind_a_newer_one_makes_no_flow_and_a_trade_counts_while_its_bucket_is_open() -> None:
+    step = ofi.make(SECOND)
+    quotes = [Quote.model_validate_json(text(QUOTE, seq=seq, bid_lots=seq * 100)) for seq in (1, 3, 2)]
+    trade = Trade.model_validate_json(text(PRINT, seq=4))
+    late = Trade.model_validate_json(text(PRINT, seq=5, ts_event_ns=90 * SECOND))
+    state: Any = None
+    for offset, message in enumerate([*quotes, trade, late]):
+        state, _ = step(state, Record(message, "market_events", 0, offset, b""))
+    assert (state.ofi, state.bid_lots, state.trade) == (200, 300, 10)
 
 
 def test_filling_the_middle_of_a_gap_leaves_both_its_ends_open() -> None:
