@@ -26,15 +26,13 @@ def write(title: str, body: str, page: Path = PAGE) -> None:
     page.write_text(HEAD + "".join(f"\n## {name}\n\n{sections[name]}\n" for name in sorted(sections, reverse=True)))
 
 
-def machine(java: str) -> str:
-    """One line on where the numbers come from, and how busy it was at the beginning."""
+def machine(java: str, load_before: float) -> str:
+    """One line on where the numbers come from, and how busy it was; call it at the end of a run."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    load = os.getloadavg()[0]
-    return (
-        f"{time.strftime('%Y-%m-%d')}; {os.cpu_count()} cores ({cpu_model()}), {memory:.0f} GiB, load {load:.1f} "
-        f"before the run; {platform.system()}, Python {platform.python_version()}, "
-        f"pydantic {metadata.version('pydantic')}; {java}."
-    )
+    hardware = f"{os.cpu_count()} cores ({cpu_model()}), {memory:.0f} GiB"
+    load = f"load {load_before:.1f} before and {os.getloadavg()[0]:.1f} after the run"
+    python = f"Python {platform.python_version()}, pydantic {metadata.version('pydantic')}"
+    return f"{time.strftime('%Y-%m-%d')}; {hardware}, {load}; {platform.system()}, {python}; {java}."
 
 
 def cpu_model() -> str:

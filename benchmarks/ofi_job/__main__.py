@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import pstats
 import sys
 import tempfile
@@ -66,7 +67,7 @@ async def _profile(events: int) -> None:
 
 
 async def _compare(chosen: list[str], events: int, runs: int) -> None:
-    where = page.machine(java.version())
+    load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="ofi-job-") as folder:
         race = Race(Path(folder), tell)
         try:
@@ -81,6 +82,7 @@ async def _compare(chosen: list[str], events: int, runs: int) -> None:
                     tell(f"run {number + 1}  {contestant.name:<8} done, {result.outputs:,} outputs as expected")
         finally:
             race.stop()
+    where = page.machine(java.version(), load_before)
     table = report.table(results)
     tell(f"\n{where}\n\n{table}")
     if set(chosen) == set(NAMES):

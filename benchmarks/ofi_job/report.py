@@ -10,8 +10,8 @@ from benchmarks.ofi_job.race import WARM_UP_FRAC, Result
 from benchmarks.ofi_job.workload import DEFECTS, EVENTS_PER_BUCKET
 
 HEADER = (
-    "| | events/s | x Faust | x Streams | slowest to fastest run | CPU, us per event | peak RSS, MiB | state records per 1,000 events "
-    "| validation | state |\n|---|--:|--:|--:|--:|--:|--:|--:|---|---|"
+    "| | events/s | x Faust | x Streams | slowest to fastest run | CPU, us per event | peak RSS, MiB "
+    "| state records per 1,000 events | validation | state |\n|---|--:|--:|--:|--:|--:|--:|--:|---|---|"
 )
 
 

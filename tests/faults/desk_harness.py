@@ -10,12 +10,11 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
-from gateway_harness import LocalGateway, local_gateway
 
 from agents.catalogue import catalogue
 from agents.parameters import Desk
@@ -29,6 +28,7 @@ from contracts import topics as t
 from contracts.controls import Alert, DecisionRecord, GateVerdict, RiskEvent, SwitchEvent, TradingState, Verdict
 from contracts.orders import TERMINAL, ExecutionReport, OrderIntent, SessionEvent, SessionState
 from contracts.signals import SignalEvent
+from tests.gateway.gateway_harness import LocalGateway, local_gateway
 
 BUCKET_NS = 1_000_000_000
 DEADLINE_S = 25.0
@@ -236,6 +236,12 @@ class MiniDesk:
 
     async def is_ready(self) -> None:
         await self.until(lambda: self.ready, "READY")
+
+    async def reconnected(self, loss: Callable[[], None]) -> None:
+        """Lose the session, and wait until it is READY anew."""
+        before = self.epoch_states.count(SessionState.READY)
+        loss()
+        await self.until(lambda: self.epoch_states.count(SessionState.READY) > before and self.ready, "a second READY")
 
     async def settled(self) -> None:
         """All orders are over, and the books are the gateway's."""

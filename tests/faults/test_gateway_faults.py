@@ -14,14 +14,14 @@ S = OrderState
 
 
 async def trade(desk: MiniDesk, count: int = 3) -> list[str]:
-    """A few orders, one after the other, each in a bucket of its own. A denial while the link is down is tried again."""
+    """A few orders, one after the other, each in a bucket of its own. One denied in a lost link is tried again."""
     intents: list[str] = []
     while len(intents) < count:
         await desk.is_ready()
         await desk.until(lambda: not desk.locks() and not desk.open_orders(), "the order's end")
         desk.mark()
         intent = desk.intend(side="SELL" if len(intents) % 2 else "BUY")
-        await desk.until(lambda: intent in desk.decided, "a decision")
+        await desk.until(lambda intent=intent: intent in desk.decided, "a decision")
         if desk.decided[intent]:
             intents.append(intent)
             await desk.until(lambda: not desk.locks() and not desk.open_orders(), "the order's end")
@@ -102,9 +102,7 @@ async def test_g6_another_session_under_our_order_id_is_not_ours():
 async def test_g8_a_gateway_that_is_hard_to_reach_is_reached_under_the_same_client_id(mode):
     async with mini_desk() as desk:
         desk.gateway.arm("G8", mode=mode, count=1)
-        desk.gateway.arm("G10", mode="reset")
-        await desk.until(lambda: not desk.ready, "the loss of the session")
-        await desk.is_ready()
+        await desk.reconnected(lambda: desk.gateway.arm("G10", mode="reset"))
         assert desk.gateway.hits("G8") == 1
         await trade(desk, 1)
         await desk.settled()
@@ -125,9 +123,7 @@ async def test_g9_flapping_farms_do_not_touch_the_order_session():
 async def test_g10_after_a_reset_or_a_login_that_waited_the_session_is_ready_again(options):
     async with mini_desk() as desk:
         await trade(desk, 1)
-        desk.gateway.arm("G10", **options)
-        await desk.until(lambda: not desk.ready, "the loss of the session")
-        await desk.is_ready()
+        await desk.reconnected(lambda: desk.gateway.arm("G10", **options))
         await trade(desk, 1)
         await desk.settled()
 
@@ -148,9 +144,7 @@ async def test_g14_positions_that_are_late_cut_or_endless_are_not_taken_for_flat
     async with mini_desk(copy=True) as desk:
         await trade(desk, 1)
         desk.gateway.arm("G14", count=1, **options)
-        desk.gateway.arm("G10", mode="reset")
-        await desk.until(lambda: not desk.ready, "the loss of the session")
-        await desk.is_ready()
+        await desk.reconnected(lambda: desk.gateway.arm("G10", mode="reset"))
         await desk.until(lambda: not desk.locks(), "the end of all doubts")
         assert desk.position("SPY") == 10
         await trade(desk, 1)
@@ -181,9 +175,7 @@ async def test_g20_executions_that_the_gateway_lists_no_more_stay_in_our_books()
     async with mini_desk() as desk:
         await trade(desk, 2)
         desk.gateway.arm("G20")
-        desk.gateway.arm("G10", mode="reset")
-        await desk.until(lambda: not desk.ready, "the loss of the session")
-        await desk.is_ready()
+        await desk.reconnected(lambda: desk.gateway.arm("G10", mode="reset"))
         await desk.settled()
         assert not desk.locks()
 
@@ -191,9 +183,7 @@ async def test_g20_executions_that_the_gateway_lists_no_more_stay_in_our_books()
 async def test_g21_ids_that_roll_back_are_not_issued_again():
     async with mini_desk() as desk:
         await trade(desk, 3)
-        desk.gateway.arm("G21", ids=2)
-        await desk.until(lambda: not desk.ready, "the loss of the session")
-        await desk.is_ready()
+        await desk.reconnected(lambda: desk.gateway.arm("G21", ids=2))
         await trade(desk, 2)
         await desk.settled()
         ids = [order.order_id for order in desk.gateway.ledger.orders.values()]
@@ -213,10 +203,7 @@ async def test_g25_a_snapshot_that_times_out_is_not_taken_for_an_empty_one():
     async with mini_desk() as desk:
         await trade(desk, 1)
         desk.gateway.arm("G25", delay_s=5.0, count=1)
-        desk.gateway.arm("G10", mode="reset")
-        await desk.until(lambda: not desk.ready, "the loss of the session")
-        ready = desk.epoch_states.count(SessionState.READY)
-        await desk.is_ready()
-        assert desk.epoch_states.count(SessionState.READY) == ready + 1
-        assert desk.epoch_states.count(SessionState.SYNCING) >= 3, "the snapshot that was late did not count"
+        await desk.reconnected(lambda: desk.gateway.arm("G10", mode="reset"))
+        assert desk.epoch_states.count(SessionState.READY) == 2
+        assert desk.epoch_states.count(SessionState.SYNCING) == 3, "the snapshot that was late did not count"
         await desk.settled()

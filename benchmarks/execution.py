@@ -1,0 +1,142 @@
+"""`python -m benchmarks.execution`: what the execution group costs, on a real socket and without Kafka.
+
+Steps are timed alone; session and simulated gateway share one process and one core here, so the wire figures are an
+upper bound of what the session adds. Latencies through Kafka are in the summary of `make demo`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+for folder in ("gateway", "faults", "execution"):
+    sys.path.insert(0, str(ROOT / "tests" / folder))
+
+from admission_parts import LIMITS, Front, intent, mark, report, risk, verdict  # noqa: E402
+from desk_harness import MiniDesk, mini_desk  # noqa: E402
+from order_parts import Life, commission, execution, sent, status  # noqa: E402
+
+from app.summary import percentile  # noqa: E402
+from contracts import topics as t  # noqa: E402
+from contracts.orders import OrderCommand, OrderState  # noqa: E402
+
+ORDERS = 200
+WORKING = 100
+
+
+def show(name: str, values: Sequence[float], unit: str = "ms") -> None:
+    ordered = sorted(values)
+    p50, p95, p99 = (percentile(ordered, q) for q in (0.50, 0.95, 0.99))
+    print(f"{name:<44} n {len(ordered):<5} p50 {p50:8.3f}  p95 {p95:8.3f}  p99 {p99:8.3f} {unit}")
+
+
+def steps(count: int = 2_000) -> None:
+    """CPU of one order through the pure steps: decision, claim, two statuses, fill, commission."""
+    front = Front(limits=LIMITS.model_copy(update={"repeat_orders_max": 10**9, "orders_per_minute_max": 10**9}))
+    admit, live = [], []
+    for number in range(count):
+        front.tell(mark(later=number // 4), risk(-(number // 4)), verdict(lives_buckets=count))
+        began = time.process_time()
+        front.decide(intent(number, later=number // 4, quantity_lots=10 + number % 4))
+        admit.append((time.process_time() - began) * 1e6)
+        front.tell(report(number, OrderState.CANCELLED))
+        began = time.process_time()
+        Life(sent(), status("PreSubmitted"), execution(100), status("Filled", filled=100), commission("1.00"))
+        live.append((time.process_time() - began) * 1e6)
+    print(f"admitted {front.state.admitted if front.state else 0} of {count}")
+    show("CPU of a decision (admission)", admit, "us")
+    show("CPU of an order's life (execution)", live, "us")
+    show("CPU of both", [a + b for a, b in zip(admit, live, strict=True)], "us")
+
+
+async def latencies(desk: MiniDesk) -> None:
+    """One order after the other: intent, bytes on the socket, first word of the gateway, fill."""
+    cpu = time.process_time()
+    began: dict[str, int] = {}
+    for number in range(ORDERS):
+        desk.mark()
+        moment = time.time_ns()
+        began[desk.intend(side="SELL" if number % 2 else "BUY")] = moment
+        await desk.until(lambda n=number: not desk.open_orders() and len(desk.seen.executions) > n, "its fill")
+        await asyncio.sleep(0.03)  # stay below the pacing, which is measured apart
+    cpu_ms = (time.process_time() - cpu) * 1e3 / ORDERS
+    times = desk.seen.times
+    show("intent to submit", [(times[i]["sent"] - began[i]) / 1e6 for i in began])
+    show("submit to acknowledgement", [(times[i]["ack"] - times[i]["sent"]) / 1e6 for i in began])
+    show("intent to fill", [(times[i]["fill"] - began[i]) / 1e6 for i in began])
+    print(f"{'CPU per order, desk and gateway together':<44} {cpu_ms:.2f} ms")
+
+
+async def kill(desk: MiniDesk, scope: str, queued: int) -> None:
+    """From the command to the last cancel on the socket, with orders working and others waiting for their turn."""
+    orders = [_resting(desk, 10_000 + queued * 10 + i) for i in range(WORKING)]
+    for order in orders:
+        desk.say(t.ORDER_COMMANDS, order.intent_id, order)
+    await desk.until(lambda: all(_works(desk, order) for order in orders), "working orders", 30.0)
+    if not queued:
+        await asyncio.sleep(1.1)  # an idle pacing window
+    waiting = [asyncio.create_task(desk.session.sender.place(_resting(desk, 50_000 + i))) for i in range(queued)]
+    await asyncio.sleep(0.2 if queued else 0)
+    cancels: list[float] = []
+    client = desk.session.sender._client
+    single, every = client.cancelOrder, client.reqGlobalCancel
+
+    def cancel_one(order_id: int, manual_time: str) -> None:
+        cancels.append(time.monotonic())
+        single(order_id, manual_time)
+
+    def cancel_all() -> None:
+        cancels.append(time.monotonic())
+        every()
+
+    client.cancelOrder, client.reqGlobalCancel = cancel_one, cancel_all
+    began = time.monotonic()
+    await desk.session.sender.latch((scope,), flatten=False)
+    await desk.until(lambda: not any(_works(desk, order) for order in orders), "the end of all orders")
+    took = [(moment - began) * 1e3 for moment in cancels]
+    label = f"kill of {scope}, {WORKING} working, {queued} queued"
+    print(f"{label:<44} first {took[0]:.1f} ms, last {took[-1]:.0f} ms, {len(took)} messages")
+    await asyncio.gather(*waiting)
+    client.cancelOrder, client.reqGlobalCancel = single, every
+    await desk.session.sender.latch((), flatten=False)
+    print(f"{'  rate violations at the gateway':<44} {desk.gateway.hits('G11')}")
+
+
+def _resting(desk: MiniDesk, number: int) -> OrderCommand:
+    return OrderCommand(
+        intent_id=f"{number:024x}",
+        order_id=number,
+        instrument=("SPY", "QQQ", "AAPL", "MSFT", "AMZN")[number % 5],
+        side="BUY" if number % 2 else "SELL",
+        quantity_lots=1,
+        limit_price=Decimal("50.00") if number % 2 else Decimal("150.00"),
+        time_in_force="DAY",
+        ts_event_ns=desk.now_ns,
+        ts_ingest_ns=time.time_ns(),
+        strategy="ofi",
+    )
+
+
+def _works(desk: MiniDesk, order: OrderCommand) -> bool:
+    row = desk.order(order.intent_id)
+    return row is not None and row.state is OrderState.ACKNOWLEDGED
+
+
+async def wire() -> None:
+    async with mini_desk() as desk:
+        await latencies(desk)
+    for scope, queued in (("account", 0), ("account", 100), ("strategy:ofi", 0), ("strategy:ofi", 100)):
+        async with mini_desk() as desk:
+            await kill(desk, scope, queued)
+
+
+if __name__ == "__main__":
+    print(f"Python {platform.python_version()}, {platform.machine()}")
+    steps()
+    asyncio.run(wire())

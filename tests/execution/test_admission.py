@@ -1,0 +1,339 @@
+"""Admission: each control trips, alone, with its numbers; what is not set or not heard denies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from admission_parts import (
+    BUCKET_NS,
+    LIMITS,
+    USUAL,
+    Front,
+    account,
+    intent,
+    kill,
+    mark,
+    report,
+    risk,
+    session,
+    switch,
+    verdict,
+)
+from order_parts import NOW_NS
+
+from agents.controls.denials import DENIALS, table
+from agents.controls.state import Working
+from agents.parameters import Limits
+from app.explain import broken_links
+from contracts.controls import Denial, LimitOverride, ResetCommand, TradingState, Verdict
+from contracts.orders import OrderState, PositionBreak, SessionState
+
+D = Denial
+
+
+def with_limits(**changes: Any) -> Limits:
+    return LIMITS.model_copy(update=changes)
+
+
+def broken(open_: bool = True) -> PositionBreak:
+    return PositionBreak(
+        instrument="SPY", own_lots=3, broker_lots=5, open=open_, source="drop_copy", reason="", ts_ns=NOW_NS
+    )
+
+
+WIDE = with_limits(
+    order_notional_usd_max=1e9,
+    position_notional_usd_max=1e9,
+    gross_notional_usd_max=1e9,
+    net_notional_usd_max=1e9,
+)
+
+TRIPS: dict[Denial, tuple[Front, Any, str]] = {
+    D.SESSION_NOT_READY: (Front(session(SessionState.SYNCING)), intent(), "session=SYNCING"),
+    D.SWITCH_UNKNOWN: (Front(usual=tuple(f for f in USUAL if f.type != "switch")), intent(), "no word"),
+    D.HALTED_BY_SWITCH: (Front(switch(TradingState.HALTED)), intent(), "switch=HALTED"),
+    D.REDUCE_ONLY: (Front(switch(TradingState.REDUCING)), intent(), "switch=REDUCING position_lots=0"),
+    D.RISK_HEARTBEAT_STALE: (Front(risk(age_buckets=6)), intent(), "risk_age_buckets=6 risk_age_buckets_max=5"),
+    D.GATE_NOT_PASSED: (Front(verdict(word=Verdict.HOLD)), intent(), "gate=1:HOLD(session_h=2.5<6)"),
+    D.PRICE_STALE: (
+        Front(risk(-4), limits=LIMITS),
+        intent(later=4),
+        "price_age_buckets=4",
+    ),
+    D.INSTRUMENT_HALTED: (Front(mark(halted=True)), intent(), "trading is halted"),
+    D.INSTRUMENT_NOT_ALLOWED: (Front(), intent(instrument="TSLA"), "instrument=TSLA"),
+    D.INSTRUMENT_RESTRICTED: (Front(limits=with_limits(restricted=("SPY",))), intent(), "restricted=SPY"),
+    D.STRATEGY_NOT_ALLOWED: (Front(), intent(strategy="pairs"), "strategy=pairs strategies=ofi"),
+    D.SHORT_NOT_ALLOWED: (Front(limits=with_limits(short_allowed=False)), intent(side="SELL"), "after=-10"),
+    D.OUTSIDE_TRADING_HOURS: (Front(limits=with_limits(trading_weekdays=())), intent(), "weekday="),
+    D.INSTRUMENT_BUSY: (Front(report(9, OrderState.ACKNOWLEDGED)), intent(), "working_intent=000000000000000000000009"),
+    D.INSTRUMENT_LOCKED: (Front(broken()), intent(), "break: ours 3, broker's 5"),
+    D.POSITION_STALE: (Front(), intent(position_lots=7), "position_lots=0 position_lots_assumed=7"),
+    D.LIMIT_NOT_SET: (Front(limits=with_limits(order_lots_max=None)), intent(), "order_lots_max"),
+    D.QUANTITY_EXCEEDS_MAXIMUM: (
+        Front(limits=with_limits(order_lots_max=9)),
+        intent(),
+        "order_lots=10 order_lots_max=9",
+    ),
+    D.NOTIONAL_EXCEEDS_MAXIMUM: (
+        Front(limits=with_limits(order_notional_usd_max=6_000.0)),
+        intent(),
+        "order_notional_usd=6000.1 order_notional_usd_max=6000",
+    ),
+    D.POSITION_EXCEEDS_MAXIMUM: (
+        Front(limits=with_limits(position_notional_usd_max=6_000.0)),
+        intent(),
+        "position_notional_usd=6000.1 position_notional_usd_max=6000",
+    ),
+    D.GROSS_EXCEEDS_MAXIMUM: (
+        Front(limits=with_limits(gross_notional_usd_max=6_000.0)),
+        intent(),
+        "gross_notional_usd=6000.1 gross_notional_usd_max=6000",
+    ),
+    D.NET_EXCEEDS_MAXIMUM: (
+        Front(limits=with_limits(net_notional_usd_max=6_000.0)),
+        intent(),
+        "net_notional_usd=6000.1 net_notional_usd_max=6000",
+    ),
+    D.BUYING_POWER_EXCEEDED: (
+        Front(account(power="6000")),
+        intent(),
+        "order_notional_usd=6000.1 buying_power_usd=6000",
+    ),
+    D.DAILY_LOSS_EXCEEDS_MAXIMUM: (
+        Front(risk(pnl_usd=-20_001.0)),
+        intent(),
+        "daily_loss_usd=20001 daily_loss_usd_max=20000",
+    ),
+    D.ACCOUNT_STALE: (Front(account(age_s=61)), intent(), "account_age_s=61 account_age_s_max=60"),
+    D.PRICE_OUTSIDE_COLLAR: (Front(), intent(arrival_ask_ticks=59_000), "price_away_frac=0.0169"),
+    D.PRICE_MOVED_TOO_FAR: (
+        Front(mark(bid=64_000, ask=64_001, later=1)),
+        intent(later=1, arrival_ask_ticks=64_001, arrival_bid_ticks=64_000),
+        "price_moved_frac=0.066",
+    ),
+    D.INTENT_STALE: (Front(mark(later=6), risk(-6)), intent(), "intent_age_buckets=6 intent_age_buckets_max=5"),
+    D.ORDER_RATE_EXCEEDS_MAXIMUM: (
+        Front(limits=with_limits(orders_per_minute_max=0)),
+        intent(),
+        "orders_per_minute=1 orders_per_minute_max=0",
+    ),
+    D.REPEATED_EXECUTION: (
+        Front(limits=with_limits(repeat_orders_max=0)),
+        intent(),
+        "repeat_orders=1 repeat_orders_max=0",
+    ),
+}
+
+
+def test_an_intent_that_nothing_speaks_against_becomes_one_capped_order():
+    decision, command = Front().decide(intent())
+    assert decision.admitted
+    assert command is not None
+    assert (command.order_id, command.quantity_lots, str(command.limit_price)) == (50, 10, "601.21")
+
+
+@pytest.mark.parametrize("reason", TRIPS)
+def test_a_control_trips_alone_and_shows_its_numbers(reason):
+    front, wanted, numbers = TRIPS[reason]
+    decision, command = front.decide(wanted)
+    assert decision.reasons == (reason,)
+    assert numbers in decision.message
+    assert command is None
+
+
+def test_the_same_intent_twice_is_one_order():
+    front = Front()
+    front.decide(intent())
+    decision, command = front.decide(intent())
+    assert (D.DUPLICATE_INTENT in decision.reasons, command) == (True, None)
+
+
+def test_the_same_order_under_another_name_is_one_order():
+    front = Front()
+    front.decide(intent(1))
+    front.tell(report(1, OrderState.CANCELLED))
+    assert front.decide(intent(2))[0].reasons == (D.DUPLICATE_CONTENT,)
+
+
+def test_every_denial_has_a_test_that_trips_it_and_a_row_in_the_table():
+    assert set(Denial) == TRIPS.keys() | {D.DUPLICATE_INTENT, D.DUPLICATE_CONTENT}
+    assert set(Denial) == DENIALS.keys()
+    assert all(f"`{reason}`" in table() for reason in Denial)
+
+
+@pytest.mark.parametrize("name", sorted(Limits.model_fields))
+def test_a_limit_that_is_not_set_denies_and_names_itself(name):
+    decision, command = Front(limits=with_limits(**{name: None})).decide(intent())
+    assert D.LIMIT_NOT_SET in decision.reasons
+    assert name in decision.message
+    assert command is None
+
+
+@pytest.mark.parametrize("kind", ["session", "switch", "risk", "account_value", "verdict", "signal"])
+def test_what_was_never_heard_denies(kind):
+    assert kind in {fact.type for fact in USUAL}
+    decision, command = Front(usual=tuple(fact for fact in USUAL if fact.type != kind)).decide(intent())
+    assert not decision.admitted
+    assert command is None
+
+
+def test_exposure_counts_from_the_claim_until_the_order_ends():
+    """C5: a second instrument sees the first one's order before anything has filled."""
+    front = Front(mark("QQQ", 60_000, 60_001), limits=with_limits(gross_notional_usd_max=10_000.0))
+    assert front.decide(intent(1))[0].admitted
+    wanted = intent(2, instrument="QQQ")
+    assert front.decide(wanted)[0].reasons == (D.GROSS_EXCEEDS_MAXIMUM,)
+    front.tell(report(1, OrderState.CANCELLED))
+    assert front.decide(intent(3, instrument="QQQ"))[0].admitted
+
+
+def test_an_order_that_makes_a_position_smaller_passes_limits_that_would_trap_it():
+    front = Front(report(9, kind="FILL", fill=10, fill_price=None), limits=with_limits(position_notional_usd_max=1.0))
+    assert front.decide(intent(side="SELL", position_lots=10))[0].admitted
+    assert front.decide(intent(2, position_lots=10))[0].reasons[0] is not None
+
+
+def test_a_repeated_execution_stays_blocked_until_a_named_operator_resets_it():
+    front = Front(limits=with_limits(repeat_orders_max=1))
+    front.decide(intent(1))
+    front.tell(report(1, OrderState.CANCELLED))
+    assert front.decide(intent(2, quantity_lots=11))[0].reasons == (D.REPEATED_EXECUTION,)
+    front.tell(mark(later=70), risk(-70), account())
+    assert front.decide(intent(3, later=70))[0].reasons == (D.GATE_NOT_PASSED, D.REPEATED_EXECUTION)
+    front.tell(
+        verdict(lives_buckets=90), ResetCommand(operator="Ada", reason="looked at", scope="strategy:ofi", ts_ns=1)
+    )
+    assert front.decide(intent(4, later=70))[0].admitted
+
+
+@pytest.mark.parametrize("scope", ["account", "strategy:ofi", "instrument:SPY", f"order:{1:024x}"])
+def test_a_kill_denies_what_it_covers_until_its_own_reset(scope):
+    front = Front(kill(scope))
+    decision, _ = front.decide(intent(1))
+    assert decision.reasons == (D.HALTED_BY_SWITCH,)
+    assert "Ada: a test" in decision.message
+    front.tell(ResetCommand(operator="Bo", reason="done", scope=scope, ts_ns=1))
+    assert front.decide(intent(2))[0].admitted
+
+
+def test_a_kill_of_another_instrument_or_strategy_does_not_deny():
+    assert Front(kill("instrument:QQQ"), kill("strategy:pairs")).decide(intent())[0].admitted
+
+
+def test_flatten_closes_the_position_once_its_orders_are_over_and_not_before():
+    front = Front(report(9, OrderState.PARTIALLY_FILLED, kind="FILL", fill=4))
+    front.tell(kill(flatten=True), mark(later=1))
+    assert front.commands == []
+    front.tell(report(9, OrderState.CANCELLED, filled=4))
+    [command] = front.commands
+    assert (command.side, command.quantity_lots, command.reduces, command.strategy) == ("SELL", 4, True, "flatten")
+
+
+def test_flatten_waits_while_an_order_of_the_instrument_is_unknown():
+    front = Front(report(9, OrderState.UNKNOWN, kind="FILL", fill=4), kill(flatten=True))
+    front.tell(mark(later=1))
+    assert front.commands == []
+
+
+def test_an_unknown_order_locks_its_instrument_alone_until_it_is_known():
+    front = Front(report(9, OrderState.UNKNOWN), mark("QQQ"))
+    assert D.INSTRUMENT_LOCKED in front.decide(intent(1))[0].reasons
+    assert front.decide(intent(2, instrument="QQQ"))[0].admitted
+    front.tell(report(9, OrderState.CANCELLED))
+    assert front.decide(intent(3))[0].admitted
+
+
+def test_a_break_settled_by_an_operator_takes_the_brokers_position():
+    front = Front(broken())
+    front.tell(broken(open_=False).model_copy(update={"source": "operator"}))
+    assert front.decide(intent(position_lots=5))[0].admitted
+
+
+def test_a_large_intent_goes_out_in_children_that_add_up_to_it():
+    """SPY trades 75,000,000 a day, so 3,205 a second: a tenth of it is 320."""
+    front = Front(limits=WIDE)
+    front.decide(intent(1, quantity_lots=700))
+    filled = 0
+    for bucket in range(1, 4):
+        command = front.commands[-1]
+        filled += command.quantity_lots
+        done = {"intent_id": command.intent_id, "order_id": command.order_id}
+        front.tell(report(1, kind="FILL", fill=command.quantity_lots, lots=command.quantity_lots, **done))
+        front.tell(risk(-bucket), mark(later=bucket))
+    assert [c.quantity_lots for c in front.commands] == [320, 320, 60]
+    assert all(c.parent_sent_lots + c.quantity_lots <= c.parent_lots == 700 for c in front.commands)
+    assert filled == 700
+    assert len({c.intent_id for c in front.commands}) == len({c.order_id for c in front.commands}) == 3
+
+
+def test_a_kill_ends_the_children_to_come():
+    front = Front(limits=WIDE)
+    front.decide(intent(1, quantity_lots=700))
+    front.tell(report(1, OrderState.CANCELLED, lots=320), kill("instrument:QQQ"), risk(-1), mark(later=1))
+    assert len(front.commands) == 1
+
+
+def override(value: float, approver: str = "", lives_buckets: int = 5) -> LimitOverride:
+    return LimitOverride(
+        limit="order_lots_max",
+        value=value,
+        operator="Ada",
+        approver=approver,
+        reason="a test",
+        expires_ts_event_ns=NOW_NS + lives_buckets * BUCKET_NS,
+        ts_ns=NOW_NS,
+    )
+
+
+def test_one_person_tightens_a_limit_and_two_raise_it_for_a_time():
+    """C20."""
+    front = Front(limits=with_limits(order_lots_max=9))
+    [alert] = front.tell(override(20.0))
+    assert "second person" in alert.message.text
+    assert front.tell(override(20.0, approver="Ada"))
+    assert front.decide(intent(1))[0].reasons == (D.QUANTITY_EXCEEDS_MAXIMUM,)
+    assert front.tell(override(20.0, approver="Bo")) == []
+    decision, _ = front.decide(intent(2))
+    assert (decision.admitted, decision.limits["order_lots_max"]) == (True, "20")
+    front = Front(override(5.0))
+    assert front.decide(intent(1))[0].reasons == (D.QUANTITY_EXCEEDS_MAXIMUM,)
+    front.tell(mark(later=6), risk(-6))
+    assert front.decide(intent(2, later=6))[0].admitted, "the override has expired"
+
+
+def test_order_ids_are_never_used_twice_also_when_the_gateway_goes_back():
+    """G21."""
+    front = Front()
+    front.decide(intent(1))
+    front.tell(report(1, OrderState.CANCELLED), session())
+    _, command = front.decide(intent(2, quantity_lots=11))
+    assert command is not None
+    assert command.order_id == 51
+
+
+def test_the_decisions_are_a_chain_and_any_change_breaks_it():
+    front = Front()
+    for number in range(4):
+        front.decide(intent(number))
+    decisions = front.decisions
+    assert broken_links(decisions) == []
+    assert broken_links([decisions[0], *decisions]) == [], "a record that came twice after a crash is one link"
+    assert broken_links([*decisions[:1], *decisions[2:]])
+    assert broken_links([decisions[0].model_copy(update={"message": "all was well"}), *decisions[1:]])
+
+
+def test_the_row_stays_small_however_many_intents_were_decided():
+    front = Front()
+    for number in range(2_000):
+        front.tell(mark(later=number), risk(-number))
+        front.decide(intent(number, later=number))
+    assert front.state is not None
+    assert len(front.state.recent) < 50
+
+
+def test_positions_of_working_orders_are_held_as_what_may_still_fill():
+    front = Front(report(9, OrderState.PARTIALLY_FILLED, filled=4))
+    assert front.state is not None
+    assert front.state.working == {"SPY": Working(f"{9:024x}", "BUY", 6)}

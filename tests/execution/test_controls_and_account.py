@@ -1,0 +1,296 @@
+"""The latch, the kill switch, both sides of a position, pacing, error codes, the guard and the calendar."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from admission_parts import account as account_value
+from admission_parts import kill, risk, session, switch
+from order_parts import NOW_NS, record
+
+from agents import account, killswitch, latch
+from agents.parameters import KillLimits
+from agents.ports import Latch
+from agents.spec import Out
+from connectors.ibkr.calendar import expected_outage, second_factor_due
+from connectors.ibkr.errors import ERRORS, Action, lookup, table
+from connectors.ibkr.guard import refusal
+from connectors.ibkr.pacing import MESSAGES_MAX, ORDERS_MAX, WINDOW_S, Pacing
+from contracts.controls import GateEvidence, ResetCommand, ResolveCommand, SwitchEvent, TradingState
+from contracts.orders import BrokerPosition, DropCopy, PositionBreak, SessionHealth, SessionState
+from contracts.topics import BROKER_EVENTS, EXEC_REPORTS
+
+ASKED_FOR = [
+    *(100, 102, 103, 104, 110, 135, 161, 162, 200, 201, 202, 203, 300, 309, 316, 317, 320, 321, 322, 326, 354, 366),
+    *(399, 404, 434, 436, 502, 504, 507, 1100, 1101, 1102, 1300, *range(2103, 2111), 2158, 10090, 10147, 10148),
+    *(10167, 10182, 10197, 10289),
+]
+
+
+def reset(scope: str = "account") -> ResetCommand:
+    return ResetCommand(operator="Bo", reason="looked at", scope=scope, ts_ns=NOW_NS)
+
+
+# ---- latch -----------------------------------------------------------------------------------------------------------
+
+
+def latched(*messages: Any) -> list[Any]:
+    row, effects = None, []
+    for message in messages:
+        row, outputs = latch.step(row, record(message))
+        effects += outputs
+    return effects
+
+
+def test_the_latch_speaks_again_in_every_new_session():
+    assert latched(kill(), session(), session()) == [Latch(("account",))] * 3
+
+
+def test_a_kill_stays_over_the_reset_of_another_scope():
+    effects = latched(kill("instrument:SPY"), kill("strategy:ofi"), reset("instrument:SPY"))
+    assert effects[-1] == Latch(("strategy:ofi",))
+
+
+def test_a_switch_that_tripped_by_itself_latches_the_account():
+    assert latched(switch(TradingState.HALTED), switch(TradingState.ACTIVE)) == [Latch(("account",)), Latch(())]
+
+
+# ---- kill switch -----------------------------------------------------------------------------------------------------
+
+KILL_LIMITS = KillLimits(
+    loss_frac_max=0.05,
+    drawdown_frac_max=0.15,
+    psr_min=0.2,
+    covariance_drift_max=0.5,
+    refused_records_frac_max=0.1,
+    position_breaks_max=1,
+    pacing_violations_max=0,
+    connection_failures_max=5,
+    acknowledgement_ms_p95_max=500,
+    data_age_s_max=60,
+)
+
+
+def switched(*messages: Any, limits: KillLimits = KILL_LIMITS) -> list[SwitchEvent]:
+    row, said, step = None, [], killswitch.make(limits)
+    for message in messages:
+        row, outputs = step(row, record(message))
+        said += [out.message for out in outputs if isinstance(out.message, SwitchEvent)]
+    return said
+
+
+def evidence(name: str, value: float, stage: int = 5) -> GateEvidence:
+    return GateEvidence(stage=stage, name=name, value=value, ts_event_ns=NOW_NS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("covariance.drift", 0.6),
+        ("data.refused_frac", 0.2),
+        ("execution.position_breaks", 2.0),
+        ("execution.pacing_violations", 1.0),
+        ("execution.connection_failures", 6.0),
+        ("execution.acknowledgement_ms_p95", 501.0),
+    ],
+)
+def test_evidence_over_its_limit_trips_and_shows_both_numbers(name, value):
+    [event] = switched(evidence(name, value))
+    assert (event.state, event.by) == (TradingState.HALTED, "evidence")
+    assert f"{name}={value:g}" in event.reason
+
+
+@pytest.mark.parametrize("name", sorted(KillLimits.model_fields))
+def test_a_kill_limit_that_is_not_set_halts(name):
+    limits = KILL_LIMITS.model_copy(update={name: None})
+    facts = [evidence(fact, 0.0) for fact in killswitch.EVIDENCE]
+    assert TradingState.HALTED in [event.state for event in switched(*facts, risk(), limits=limits)]
+    assert TradingState.HALTED not in [event.state for event in switched(*facts, risk())]
+
+
+def test_market_data_that_has_gone_quiet_trips():
+    [event] = switched(evidence("data.refused_frac", 0.0, stage=1), risk(-61))
+    assert "data_age_s=61" in event.reason
+
+
+def test_a_kill_of_a_part_leaves_the_switch_of_the_whole_alone():
+    assert killswitch.key(kill("instrument:SPY")) is None
+    assert killswitch.key(reset("strategy:ofi")) is None
+
+
+# ---- both sides of a position ----------------------------------------------------------------------------------------
+
+
+class Books:
+    """The account agent, told what the broker and we say."""
+
+    def __init__(self) -> None:
+        self.row: account.AccountRow | None = None
+        self.said: list[Any] = []
+
+    def tell(self, *messages: Any, topic: str = BROKER_EVENTS.name) -> Books:
+        for message in messages:
+            self.row, outputs = account.step(self.row, record(message, topic))
+            self.said += [out.message for out in outputs if isinstance(out, Out)]
+        return self
+
+    @property
+    def breaks(self) -> list[bool]:
+        """Breaks that opened (true) and closed (false)."""
+        return [message.open for message in self.said if isinstance(message, PositionBreak)]
+
+
+def ready_with(spy: int) -> Books:
+    held = BrokerPosition(instrument="SPY", position_lots=spy, ts_ns=NOW_NS)
+    books = Books().tell(session(SessionState.SYNCING), held, session())
+    return books.tell(session(), topic=EXEC_REPORTS.name)
+
+
+def lone_copy(spy: int) -> DropCopy:
+    return DropCopy(positions={"SPY": spy}, executed_lots={}, executions=0, ts_ns=NOW_NS + 1)
+
+
+def alive() -> SessionHealth:
+    return SessionHealth(
+        state=SessionState.READY,
+        reasons=(),
+        connection_failures=0,
+        pacing_violations=0,
+        pacing_queue=0,
+        pacing_wait_ms_max=0.0,
+        loop_delay_ms_max=0.0,
+        acknowledgement_ms_p95=None,
+        ts_ns=NOW_NS,
+    )
+
+
+def copy(spy: int) -> tuple[DropCopy, SessionHealth]:
+    """A drop copy, after which the session showed itself alive."""
+    return lone_copy(spy), alive()
+
+
+def test_a_snapshot_that_differs_opens_a_break_and_a_copy_that_agrees_closes_it():
+    assert ready_with(5).tell(*copy(0)).breaks == [True, False]
+
+
+def test_one_copy_that_differs_is_a_fill_on_its_way_and_two_are_a_break():
+    assert ready_with(0).tell(*copy(5)).breaks == []
+    assert ready_with(0).tell(*copy(5), *copy(5)).breaks == [True]
+    assert ready_with(0).tell(*copy(5), *copy(7), *copy(0)).breaks == []
+
+
+def test_copies_from_a_time_when_the_worker_was_dead_say_nothing_about_it():
+    books = ready_with(0).tell(lone_copy(5), lone_copy(5), session(SessionState.CONNECTING), alive(), alive())
+    assert books.breaks == []
+
+
+def test_a_snapshot_is_compared_as_it_was_though_the_broker_has_moved_on_since():
+    held = BrokerPosition(instrument="SPY", position_lots=0, ts_ns=NOW_NS)
+    later = BrokerPosition(instrument="SPY", position_lots=10, ts_ns=NOW_NS)
+    books = Books().tell(session(SessionState.SYNCING), held, session(), later)
+    assert books.tell(session(), topic=EXEC_REPORTS.name).breaks == []
+
+
+def test_a_break_is_settled_by_a_named_operator():
+    books = ready_with(5)
+    resolve = ResolveCommand(operator="Ada", reason="a transfer of shares", instrument="SPY", ts_ns=NOW_NS)
+    books.tell(resolve)
+    assert books.breaks == [True, False]
+    assert books.row is not None
+    assert books.row.own_positions == {"SPY": 5}
+
+
+def test_evidence_of_stage_5_is_on_event_time():
+    facts = Books().tell(account_value(), risk()).said
+    assert [fact.ts_event_ns for fact in facts if isinstance(fact, GateEvidence)] == [NOW_NS]
+
+
+# ---- pacing ----------------------------------------------------------------------------------------------------------
+
+
+async def test_orders_never_take_the_reserve_and_a_cancel_goes_before_orders_that_wait():
+    pacing = Pacing()
+    for _ in range(ORDERS_MAX):
+        await pacing.order()
+        pacing.count()
+    went: list[str] = []
+
+    async def take(name: str) -> None:
+        await (pacing.cancel() if name == "cancel" else pacing.order())
+        pacing.count()
+        went.append(name)
+
+    began = time.monotonic()
+    await asyncio.gather(*(take("order") for _ in range(3)), *(take("cancel") for _ in range(3)))
+    assert went[:3] == ["cancel"] * 3
+    assert time.monotonic() - began >= WINDOW_S - 0.1
+    assert pacing.wait_ms_max > 500
+
+
+async def test_no_window_of_a_second_has_more_messages_than_the_limit():
+    now = [0.0]
+    pacing, sent = Pacing(lambda: now[0]), []
+    while len(sent) < 500:
+        wait_s = pacing.free_in_s(MESSAGES_MAX)
+        now[0] += wait_s
+        if wait_s == 0:
+            pacing.count()
+            sent.append(now[0])
+    assert max(sum(at <= other < at + 1.0 for other in sent) for at in sent) <= MESSAGES_MAX < 50
+
+
+# ---- error codes, guard, calendar ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ASKED_FOR)
+def test_each_code_of_the_gateway_that_we_know_of_has_a_row(code):
+    row = ERRORS[code]
+    assert row.meaning
+    assert f"| {code} |" in table()
+
+
+def test_an_unknown_code_is_told_and_asked_about():
+    row = lookup(424242)
+    assert (row.action, row.owner) == (Action.ASK, "developers")
+
+
+def test_no_error_but_a_refusal_ends_an_order():
+    assert {row.code for row in ERRORS.values() if row.action is Action.REFUSED} == {201, 203}
+
+
+@pytest.mark.parametrize(
+    ("accounts", "port", "simulated", "allowed"),
+    [
+        (["DU1234567"], 4002, False, True),
+        (["DU1234567"], 7497, False, True),
+        (["DU1234567"], 4004, False, True),
+        (["DU1234567"], 4001, False, False),
+        (["DU1234567"], 50_000, True, True),
+        (["DU1234567"], 50_000, False, False),
+        (["U1234567"], 4002, False, False),
+        (["U1234567"], 50_000, True, False),
+        (["DU1", "DU2"], 4002, False, False),
+        ([], 4002, False, False),
+    ],
+)
+def test_only_one_paper_account_on_a_paper_port_is_traded(accounts, port, simulated, allowed):
+    assert (refusal(accounts, port, simulated=simulated) == "") is allowed
+
+
+@pytest.mark.parametrize(
+    ("moment", "outage", "human"),
+    [
+        ("2026-01-14T04:50:00", True, False),  # Tuesday, 23:50 in New York
+        ("2026-07-14T03:50:00", True, False),  # the same in summer
+        ("2026-01-14T15:00:00", False, False),
+        ("2026-01-18T07:00:00", False, True),  # Sunday, 02:00 in New York
+        ("2026-01-18T05:30:00", True, False),  # Sunday, 00:30: not yet
+    ],
+)
+def test_the_calendar_knows_resets_and_the_login_that_waits_for_a_person(moment, outage, human):
+    now_s = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+    assert (bool(expected_outage(now_s)), second_factor_due(now_s)) == (outage, human)
