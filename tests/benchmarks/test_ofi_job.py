@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def messages() -> list[workload.Message]:
     return workload.make(EVENTS, SEED)
 
 
-def test_the_judge_refuses_an_output_that_is_missing_wrong_or_repeated():
+def test_the_judge_refuses_an_output_that_is_missing_wrong_or_repeated() -> None:
     expected = ["a", "b", "c"]
     check("good", ["c", "a", "b"], expected)
     for outputs in (["a", "b"], ["a", "b", "x"], ["a", "b", "c", "c"], ["a", "b", "c", "d"]):
@@ -30,36 +31,36 @@ def test_the_judge_refuses_an_output_that_is_missing_wrong_or_repeated():
             check("bad", outputs, expected)
 
 
-def test_a_field_that_differs_makes_an_output_another_one():
+def test_a_field_that_differs_makes_an_output_another_one() -> None:
     value = b'{"ofi_lots": 5, "depth_lots": 2.0}'
     assert workload.canonical(value) == workload.canonical(b'{"depth_lots":2.00,"ofi_lots":5}')
     assert workload.canonical(value) != workload.canonical(b'{"depth_lots":2.5,"ofi_lots":5}')
 
 
-def test_the_rate_counts_what_lies_behind_the_warm_up():
+def test_the_rate_counts_what_lies_behind_the_warm_up() -> None:
     # 8 outputs; the first quarter ends at 2 s, the last output is there at 8 s: 3/4 of 1,200 events in 6 s.
     assert rate(1_200, [1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000]) == pytest.approx(150.0)
 
 
-def test_every_defect_is_refused_and_would_have_changed_an_output(messages):
+def test_every_defect_is_refused_before_the_clock_runs(messages: list[workload.Message]) -> None:
     assert workload.refused(messages) == len(workload.DEFECTS) + 1
     assert any(decode(message.value) is None for message in messages[: EVENTS // 4])
     assert not any(decode(message.value) is None for message in messages[EVENTS // 4 :])
 
 
-def test_partitions_carry_equal_shares_so_outputs_measure_progress(messages):
+def test_partitions_carry_equal_shares_so_outputs_measure_progress(messages: list[workload.Message]) -> None:
     shares = Counter(message.partition for message in messages)
     assert max(shares.values()) < 1.05 * min(shares.values())
 
 
-def test_the_input_has_what_tells_careless_implementations_apart(messages):
+def test_the_input_has_what_tells_careless_implementations_apart(messages: list[workload.Message]) -> None:
     times = [quote.ts_event_ns for message in messages if (quote := decode(message.value)) is not None]
     assert times == sorted(times)
     assert any(ts % BUCKET_NS == 0 for ts in times), "an event on the boundary belongs to the bucket that ends there"
     assert any('"events": 0,' in output for output in workload.expected(messages)), "a silent bucket is an output too"
 
 
-def test_a_section_of_the_page_replaces_itself_and_no_other(tmp_path: Path):
+def test_a_section_of_the_page_replaces_itself_and_no_other(tmp_path: Path) -> None:
     target = tmp_path / "page.md"
     page.write("One", "first", target)
     page.write("Two", "second", target)
@@ -73,7 +74,7 @@ def test_a_section_of_the_page_replaces_itself_and_no_other(tmp_path: Path):
 
 @pytest.mark.stack
 @pytest.mark.parametrize("name", NAMES)
-def test_the_contestant_gives_the_same_outputs_as_the_step_alone(name: str, results: dict[str, Result | str]):
+def test_the_contestant_gives_the_same_outputs_as_the_step_alone(name: str, results: dict[str, Result | str]) -> None:
     result = results[name]
     if isinstance(result, str):
         pytest.skip(result)
@@ -86,18 +87,18 @@ def test_the_contestant_gives_the_same_outputs_as_the_step_alone(name: str, resu
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result | str]:
     """The result of each contestant on a small input, or why it could not take part."""
     folder = tmp_path_factory.mktemp("ofi-job")
-    print(f"seed {SEED}")
+    sys.stdout.write(f"seed {SEED}\n")
     return asyncio.run(_race(folder))
 
 
 async def _race(folder: Path) -> dict[str, Result | str]:
-    race = Race(folder, print)
+    race = Race(folder, tell)
     found: dict[str, Result | str] = {}
     try:
         await race.start(EVENTS, EVENTS // 4, SEED, 20)
         for name in NAMES:
             try:
-                (contestant,) = field([name], folder, print)
+                (contestant,) = field([name], folder, tell)
             except competitors.CompetitorsUnavailableError as error:
                 found[name] = str(error)
             else:
@@ -105,3 +106,7 @@ async def _race(folder: Path) -> dict[str, Result | str]:
         return found
     finally:
         race.stop()
+
+
+def tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
