@@ -73,7 +73,10 @@ class TableRows:
         """Send the rows to the changelog, await the acknowledgements, then let the table have them."""
         rows = self.encoded(changed)
         changelog = self._table.changelog_topic_name
-        sent = [await app.producer.send(changelog, key, value, partition, None, None) for partition, key, value in rows]
+        records: list[tuple[str, int, bytes, bytes, list[Any]]] = [
+            (changelog, partition, key, value, []) for partition, key, value in rows
+        ]
+        sent = await app.producer.hand_over(records)
         crash.at(place)
         await asyncio.gather(*sent)
         for _, key, value in rows:
@@ -202,15 +205,18 @@ class AgentShell:
         self._sent_again.add((self._rows.generation, partition))
 
     async def _send(self, outputs: Sequence[Sent]) -> None:
-        sent_ns = str(time.time_ns()).encode()
-        pending = []
-        for partition, topic, key, value, came_from in outputs:
-            headers = [(SENT_HEADER, sent_ns)]
-            if came_from:
-                headers.append((ORIGIN_HEADER, came_from.encode()))
-            sending = self._app.producer.send(topic, key.encode(), value.encode(), partition, None, headers)
-            pending.append(await sending)
-        await asyncio.gather(*pending)
+        sent = (SENT_HEADER, str(time.time_ns()).encode())
+        records = [
+            (
+                topic,
+                partition,
+                key.encode(),
+                value.encode(),
+                [sent, (ORIGIN_HEADER, origin.encode())] if origin else [sent],
+            )
+            for partition, topic, key, value, origin in outputs
+        ]
+        await asyncio.gather(*await self._app.producer.hand_over(records))
 
 
 def encoded(outputs: Sequence[tuple[int, Out, str]]) -> tuple[Sent, ...]:

@@ -42,7 +42,9 @@ class Kafka(Section):
 
     @property
     def access(self) -> Access:
-        """What a Kafka client needs to get in."""
+        """What a Kafka client needs to get in; SettingsError when the CA is not there."""
+        if self.security == "SASL_SSL" and self.ca is not None and not self.ca.exists():
+            raise SettingsError(f"FLOWGATE_KAFKA__CA={self.ca} is not there; mount the broker's CA or set its path")
         return Access(self.bootstrap, self.security, self.user, self.password.get_secret_value(), self.ca)
 
 

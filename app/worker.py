@@ -19,7 +19,7 @@ from app.runtime import AgentShell, TableRows
 from app.settings import Settings, SettingsError, agent_group
 from app.transport import SingleTransport, Transport
 from connectors.kafka.access import MECHANISM, Access
-from contracts.topics import BATCH_BYTES, COMPRESSION, DEAD_LETTER_BYTES_MAX
+from contracts.topics import COMPRESSION, DEAD_LETTER_BYTES_MAX
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,10 @@ class Sources(faust.Topic):  # type: ignore[misc]
 
     def get_topic_name(self) -> str:
         return ", ".join(self.topics)
+
+
+WORKER_BATCH_BYTES = 262_144
+"""Most that one request takes for a partition. Agents do not wait to fill it: it is room for the outputs of a batch."""
 
 
 @functools.cache
@@ -60,7 +64,7 @@ def build(settings: Settings, group: str) -> faust.App:
         broker_credentials=credentials(settings.kafka.access),
         # A dead letter is larger than the record it holds.
         producer_max_request_size=DEAD_LETTER_BYTES_MAX,
-        producer_max_batch_size=BATCH_BYTES,
+        producer_max_batch_size=WORKER_BATCH_BYTES,
         producer_compression_type=COMPRESSION if batched else None,
         store="memory://",
         datadir=str(settings.data / instance),

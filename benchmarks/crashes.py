@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -37,9 +38,14 @@ async def campaign(points: list[str], runs: int, seed: int) -> int:
     stack = Stack(Path(tempfile.mkdtemp(prefix="flowgate-crashes-")), print, desk_settings(describe("synthetic")))
     try:
         await stack.start(GROUPS)
-        return await _campaign(stack, points, runs, rng)
+        status = await _campaign(stack, points, runs, rng)
     finally:
         stack.stop()
+    if status == 0:
+        shutil.rmtree(stack.folder)
+    else:
+        print(f"logs and ledger are kept in {stack.folder}")
+    return status
 
 
 async def _campaign(stack: Stack, points: list[str], runs: int, rng: random.Random) -> int:

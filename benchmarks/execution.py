@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import sys
 import time
 from collections.abc import Sequence
 from decimal import Decimal
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-for folder in ("gateway", "faults", "execution"):
-    sys.path.insert(0, str(ROOT / "tests" / folder))
-
-from admission_parts import LIMITS, Front, intent, mark, report, risk, verdict  # noqa: E402
-from desk_harness import MiniDesk, mini_desk  # noqa: E402
-from order_parts import Life, commission, execution, sent, status  # noqa: E402
-
-from app.summary import percentile  # noqa: E402
-from contracts import topics as t  # noqa: E402
-from contracts.orders import OrderCommand, OrderState  # noqa: E402
+from app.summary import percentile
+from contracts import topics as t
+from contracts.orders import OrderCommand, OrderState
+from tests.execution.admission_parts import LIMITS, Front, intent, mark, report, risk, verdict
+from tests.execution.order_parts import Life, commission, execution, sent, status
+from tests.faults.desk_harness import MiniDesk, mini_desk
 
 ORDERS = 200
 WORKING = 100

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app import settings
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from connectors.kafka.access import Access
 
 AS_TIGHT_OR_TIGHTER: dict[str, Any] = {
@@ -71,6 +72,12 @@ def test_paper_and_prod_speak_tls_and_ask_for_a_user_whose_password_is_in_no_fil
     assert (kafka.security, kafka.replication) == ("SASL_SSL", 3)
     assert kafka.ca is not None
     assert (kafka.user, kafka.password.get_secret_value()) == ("", "")
+
+
+def test_a_certificate_that_is_not_there_is_told_in_a_sentence(profiles: dict[str, Settings]) -> None:
+    kafka = profiles["paper"].kafka.model_copy(update={"ca": Path("nowhere.pem")})
+    with pytest.raises(SettingsError, match=r"FLOWGATE_KAFKA__CA=nowhere.pem is not there"):
+        _ = kafka.access
 
 
 def test_tls_checks_the_certificate_and_the_name_of_the_broker() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from order_parts import NOW_NS, record
 
 from agents.admission import Admission
 from agents.controls.state import AdmissionState
@@ -32,6 +31,7 @@ from contracts.orders import (
     SessionState,
 )
 from contracts.signals import SignalEvent
+from tests.execution.order_parts import NOW_NS, record
 
 BUCKET_NS = 1_000_000_000
 PROFILE = Path(__file__).resolve().parents[2] / "app" / "profiles" / "dev.yaml"

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from admission_parts import (
+
+from agents.controls.denials import DENIALS, table
+from agents.controls.state import Working
+from agents.parameters import Limits
+from app.explain import broken_links
+from contracts.controls import Alert, Denial, LimitOverride, ResetCommand, TradingState, Verdict
+from contracts.orders import OrderState, PositionBreak, SessionState
+from tests.execution.admission_parts import (
     BUCKET_NS,
     LIMITS,
     USUAL,
@@ -20,14 +27,7 @@ from admission_parts import (
     switch,
     verdict,
 )
-from order_parts import NOW_NS
-
-from agents.controls.denials import DENIALS, table
-from agents.controls.state import Working
-from agents.parameters import Limits
-from app.explain import broken_links
-from contracts.controls import Denial, LimitOverride, ResetCommand, TradingState, Verdict
-from contracts.orders import OrderState, PositionBreak, SessionState
+from tests.execution.order_parts import NOW_NS
 
 D = Denial
 
@@ -127,7 +127,7 @@ TRIPS: dict[Denial, tuple[Front, Any, str]] = {
 }
 
 
-def test_an_intent_that_nothing_speaks_against_becomes_one_capped_order():
+def test_an_intent_that_nothing_speaks_against_becomes_one_capped_order() -> None:
     decision, command = Front().decide(intent())
     assert decision.admitted
     assert command is not None
@@ -135,7 +135,7 @@ def test_an_intent_that_nothing_speaks_against_becomes_one_capped_order():
 
 
 @pytest.mark.parametrize("reason", TRIPS)
-def test_a_control_trips_alone_and_shows_its_numbers(reason):
+def test_a_control_trips_alone_and_shows_its_numbers(reason: Any) -> None:
     front, wanted, numbers = TRIPS[reason]
     decision, command = front.decide(wanted)
     assert decision.reasons == (reason,)
@@ -143,28 +143,28 @@ def test_a_control_trips_alone_and_shows_its_numbers(reason):
     assert command is None
 
 
-def test_the_same_intent_twice_is_one_order():
+def test_the_same_intent_twice_is_one_order() -> None:
     front = Front()
     front.decide(intent())
     decision, command = front.decide(intent())
     assert (D.DUPLICATE_INTENT in decision.reasons, command) == (True, None)
 
 
-def test_the_same_order_under_another_name_is_one_order():
+def test_the_same_order_under_another_name_is_one_order() -> None:
     front = Front()
     front.decide(intent(1))
     front.tell(report(1, OrderState.CANCELLED))
     assert front.decide(intent(2))[0].reasons == (D.DUPLICATE_CONTENT,)
 
 
-def test_every_denial_has_a_test_that_trips_it_and_a_row_in_the_table():
+def test_every_denial_has_a_test_that_trips_it_and_a_row_in_the_table() -> None:
     assert set(Denial) == TRIPS.keys() | {D.DUPLICATE_INTENT, D.DUPLICATE_CONTENT}
     assert set(Denial) == DENIALS.keys()
     assert all(f"`{reason}`" in table() for reason in Denial)
 
 
 @pytest.mark.parametrize("name", sorted(Limits.model_fields))
-def test_a_limit_that_is_not_set_denies_and_names_itself(name):
+def test_a_limit_that_is_not_set_denies_and_names_itself(name: Any) -> None:
     decision, command = Front(limits=with_limits(**{name: None})).decide(intent())
     assert D.LIMIT_NOT_SET in decision.reasons
     assert name in decision.message
@@ -172,14 +172,14 @@ def test_a_limit_that_is_not_set_denies_and_names_itself(name):
 
 
 @pytest.mark.parametrize("kind", ["session", "switch", "risk", "account_value", "verdict", "signal"])
-def test_what_was_never_heard_denies(kind):
+def test_what_was_never_heard_denies(kind: Any) -> None:
     assert kind in {fact.type for fact in USUAL}
     decision, command = Front(usual=tuple(fact for fact in USUAL if fact.type != kind)).decide(intent())
     assert not decision.admitted
     assert command is None
 
 
-def test_exposure_counts_from_the_claim_until_the_order_ends():
+def test_exposure_counts_from_the_claim_until_the_order_ends() -> None:
     """C5: a second instrument sees the first one's order before anything has filled."""
     front = Front(mark("QQQ", 60_000, 60_001), limits=with_limits(gross_notional_usd_max=10_000.0))
     assert front.decide(intent(1))[0].admitted
@@ -189,13 +189,13 @@ def test_exposure_counts_from_the_claim_until_the_order_ends():
     assert front.decide(intent(3, instrument="QQQ"))[0].admitted
 
 
-def test_an_order_that_makes_a_position_smaller_passes_limits_that_would_trap_it():
+def test_an_order_that_makes_a_position_smaller_passes_limits_that_would_trap_it() -> None:
     front = Front(report(9, kind="FILL", fill=10, fill_price=None), limits=with_limits(position_notional_usd_max=1.0))
     assert front.decide(intent(side="SELL", position_lots=10))[0].admitted
     assert front.decide(intent(2, position_lots=10))[0].reasons[0] is not None
 
 
-def test_a_repeated_execution_stays_blocked_until_a_named_operator_resets_it():
+def test_a_repeated_execution_stays_blocked_until_a_named_operator_resets_it() -> None:
     front = Front(limits=with_limits(repeat_orders_max=1))
     front.decide(intent(1))
     front.tell(report(1, OrderState.CANCELLED))
@@ -209,7 +209,7 @@ def test_a_repeated_execution_stays_blocked_until_a_named_operator_resets_it():
 
 
 @pytest.mark.parametrize("scope", ["account", "strategy:ofi", "instrument:SPY", f"order:{1:024x}"])
-def test_a_kill_denies_what_it_covers_until_its_own_reset(scope):
+def test_a_kill_denies_what_it_covers_until_its_own_reset(scope: Any) -> None:
     front = Front(kill(scope))
     decision, _ = front.decide(intent(1))
     assert decision.reasons == (D.HALTED_BY_SWITCH,)
@@ -218,11 +218,11 @@ def test_a_kill_denies_what_it_covers_until_its_own_reset(scope):
     assert front.decide(intent(2))[0].admitted
 
 
-def test_a_kill_of_another_instrument_or_strategy_does_not_deny():
+def test_a_kill_of_another_instrument_or_strategy_does_not_deny() -> None:
     assert Front(kill("instrument:QQQ"), kill("strategy:pairs")).decide(intent())[0].admitted
 
 
-def test_flatten_closes_the_position_once_its_orders_are_over_and_not_before():
+def test_flatten_closes_the_position_once_its_orders_are_over_and_not_before() -> None:
     front = Front(report(9, OrderState.PARTIALLY_FILLED, kind="FILL", fill=4))
     front.tell(kill(flatten=True), mark(later=1))
     assert front.commands == []
@@ -231,13 +231,13 @@ def test_flatten_closes_the_position_once_its_orders_are_over_and_not_before():
     assert (command.side, command.quantity_lots, command.reduces, command.strategy) == ("SELL", 4, True, "flatten")
 
 
-def test_flatten_waits_while_an_order_of_the_instrument_is_unknown():
+def test_flatten_waits_while_an_order_of_the_instrument_is_unknown() -> None:
     front = Front(report(9, OrderState.UNKNOWN, kind="FILL", fill=4), kill(flatten=True))
     front.tell(mark(later=1))
     assert front.commands == []
 
 
-def test_an_unknown_order_locks_its_instrument_alone_until_it_is_known():
+def test_an_unknown_order_locks_its_instrument_alone_until_it_is_known() -> None:
     front = Front(report(9, OrderState.UNKNOWN), mark("QQQ"))
     assert D.INSTRUMENT_LOCKED in front.decide(intent(1))[0].reasons
     assert front.decide(intent(2, instrument="QQQ"))[0].admitted
@@ -245,13 +245,13 @@ def test_an_unknown_order_locks_its_instrument_alone_until_it_is_known():
     assert front.decide(intent(3))[0].admitted
 
 
-def test_a_break_settled_by_an_operator_takes_the_brokers_position():
+def test_a_break_settled_by_an_operator_takes_the_brokers_position() -> None:
     front = Front(broken())
     front.tell(broken(open_=False).model_copy(update={"source": "operator"}))
     assert front.decide(intent(position_lots=5))[0].admitted
 
 
-def test_a_large_intent_goes_out_in_children_that_add_up_to_it():
+def test_a_large_intent_goes_out_in_children_that_add_up_to_it() -> None:
     """SPY trades 75,000,000 a day, so 3,205 a second: a tenth of it is 320."""
     front = Front(limits=WIDE)
     front.decide(intent(1, quantity_lots=700))
@@ -259,7 +259,7 @@ def test_a_large_intent_goes_out_in_children_that_add_up_to_it():
     for bucket in range(1, 4):
         command = front.commands[-1]
         filled += command.quantity_lots
-        done = {"intent_id": command.intent_id, "order_id": command.order_id}
+        done: dict[str, Any] = {"intent_id": command.intent_id, "order_id": command.order_id}
         front.tell(report(1, kind="FILL", fill=command.quantity_lots, lots=command.quantity_lots, **done))
         front.tell(risk(-bucket), mark(later=bucket))
     assert [c.quantity_lots for c in front.commands] == [320, 320, 60]
@@ -268,7 +268,7 @@ def test_a_large_intent_goes_out_in_children_that_add_up_to_it():
     assert len({c.intent_id for c in front.commands}) == len({c.order_id for c in front.commands}) == 3
 
 
-def test_a_kill_ends_the_children_to_come():
+def test_a_kill_ends_the_children_to_come() -> None:
     front = Front(limits=WIDE)
     front.decide(intent(1, quantity_lots=700))
     front.tell(report(1, OrderState.CANCELLED, lots=320), kill("instrument:QQQ"), risk(-1), mark(later=1))
@@ -287,10 +287,11 @@ def override(value: float, approver: str = "", lives_buckets: int = 5) -> LimitO
     )
 
 
-def test_one_person_tightens_a_limit_and_two_raise_it_for_a_time():
+def test_one_person_tightens_a_limit_and_two_raise_it_for_a_time() -> None:
     """C20."""
     front = Front(limits=with_limits(order_lots_max=9))
     [alert] = front.tell(override(20.0))
+    assert isinstance(alert.message, Alert)
     assert "second person" in alert.message.text
     assert front.tell(override(20.0, approver="Ada"))
     assert front.decide(intent(1))[0].reasons == (D.QUANTITY_EXCEEDS_MAXIMUM,)
@@ -303,7 +304,7 @@ def test_one_person_tightens_a_limit_and_two_raise_it_for_a_time():
     assert front.decide(intent(2, later=6))[0].admitted, "the override has expired"
 
 
-def test_order_ids_are_never_used_twice_also_when_the_gateway_goes_back():
+def test_order_ids_are_never_used_twice_also_when_the_gateway_goes_back() -> None:
     """G21."""
     front = Front()
     front.decide(intent(1))
@@ -313,7 +314,7 @@ def test_order_ids_are_never_used_twice_also_when_the_gateway_goes_back():
     assert command.order_id == 51
 
 
-def test_the_decisions_are_a_chain_and_any_change_breaks_it():
+def test_the_decisions_are_a_chain_and_any_change_breaks_it() -> None:
     front = Front()
     for number in range(4):
         front.decide(intent(number))
@@ -324,7 +325,7 @@ def test_the_decisions_are_a_chain_and_any_change_breaks_it():
     assert broken_links([decisions[0].model_copy(update={"message": "all was well"}), *decisions[1:]])
 
 
-def test_the_row_stays_small_however_many_intents_were_decided():
+def test_the_row_stays_small_however_many_intents_were_decided() -> None:
     front = Front()
     for number in range(2_000):
         front.tell(mark(later=number), risk(-number))
@@ -333,7 +334,7 @@ def test_the_row_stays_small_however_many_intents_were_decided():
     assert len(front.state.recent) < 50
 
 
-def test_positions_of_working_orders_are_held_as_what_may_still_fill():
+def test_positions_of_working_orders_are_held_as_what_may_still_fill() -> None:
     front = Front(report(9, OrderState.PARTIALLY_FILLED, filled=4))
     assert front.state is not None
     assert front.state.working == {"SPY": Working(f"{9:024x}", "BUY", 6)}

@@ -8,9 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from admission_parts import account as account_value
-from admission_parts import kill, risk, session, switch
-from order_parts import NOW_NS, record
 
 from agents import account, killswitch, latch
 from agents.parameters import KillLimits
@@ -23,6 +20,9 @@ from connectors.ibkr.pacing import MESSAGES_MAX, ORDERS_MAX, WINDOW_S, Pacing
 from contracts.controls import GateEvidence, ResetCommand, ResolveCommand, SwitchEvent, TradingState
 from contracts.orders import BrokerPosition, DropCopy, PositionBreak, SessionHealth, SessionState
 from contracts.topics import BROKER_EVENTS, EXEC_REPORTS
+from tests.execution.admission_parts import account as account_value
+from tests.execution.admission_parts import kill, risk, session, switch
+from tests.execution.order_parts import NOW_NS, record
 
 ASKED_FOR = [
     *(100, 102, 103, 104, 110, 135, 161, 162, 200, 201, 202, 203, 300, 309, 316, 317, 320, 321, 322, 326, 354, 366),
@@ -39,23 +39,24 @@ def reset(scope: str = "account") -> ResetCommand:
 
 
 def latched(*messages: Any) -> list[Any]:
-    row, effects = None, []
+    row = None
+    effects: list[Any] = []
     for message in messages:
         row, outputs = latch.step(row, record(message))
         effects += outputs
     return effects
 
 
-def test_the_latch_speaks_again_in_every_new_session():
+def test_the_latch_speaks_again_in_every_new_session() -> None:
     assert latched(kill(), session(), session()) == [Latch(("account",))] * 3
 
 
-def test_a_kill_stays_over_the_reset_of_another_scope():
+def test_a_kill_stays_over_the_reset_of_another_scope() -> None:
     effects = latched(kill("instrument:SPY"), kill("strategy:ofi"), reset("instrument:SPY"))
     assert effects[-1] == Latch(("strategy:ofi",))
 
 
-def test_a_switch_that_tripped_by_itself_latches_the_account():
+def test_a_switch_that_tripped_by_itself_latches_the_account() -> None:
     assert latched(switch(TradingState.HALTED), switch(TradingState.ACTIVE)) == [Latch(("account",)), Latch(())]
 
 
@@ -98,26 +99,26 @@ def evidence(name: str, value: float, stage: int = 5) -> GateEvidence:
         ("execution.acknowledgement_ms_p95", 501.0),
     ],
 )
-def test_evidence_over_its_limit_trips_and_shows_both_numbers(name, value):
+def test_evidence_over_its_limit_trips_and_shows_both_numbers(name: Any, value: Any) -> None:
     [event] = switched(evidence(name, value))
     assert (event.state, event.by) == (TradingState.HALTED, "evidence")
     assert f"{name}={value:g}" in event.reason
 
 
 @pytest.mark.parametrize("name", sorted(KillLimits.model_fields))
-def test_a_kill_limit_that_is_not_set_halts(name):
+def test_a_kill_limit_that_is_not_set_halts(name: Any) -> None:
     limits = KILL_LIMITS.model_copy(update={name: None})
     facts = [evidence(fact, 0.0) for fact in killswitch.EVIDENCE]
     assert TradingState.HALTED in [event.state for event in switched(*facts, risk(), limits=limits)]
     assert TradingState.HALTED not in [event.state for event in switched(*facts, risk())]
 
 
-def test_market_data_that_has_gone_quiet_trips():
+def test_market_data_that_has_gone_quiet_trips() -> None:
     [event] = switched(evidence("data.refused_frac", 0.0, stage=1), risk(-61))
     assert "data_age_s=61" in event.reason
 
 
-def test_a_kill_of_a_part_leaves_the_switch_of_the_whole_alone():
+def test_a_kill_of_a_part_leaves_the_switch_of_the_whole_alone() -> None:
     assert killswitch.key(kill("instrument:SPY")) is None
     assert killswitch.key(reset("strategy:ofi")) is None
 
@@ -173,29 +174,29 @@ def copy(spy: int) -> tuple[DropCopy, SessionHealth]:
     return lone_copy(spy), alive()
 
 
-def test_a_snapshot_that_differs_opens_a_break_and_a_copy_that_agrees_closes_it():
+def test_a_snapshot_that_differs_opens_a_break_and_a_copy_that_agrees_closes_it() -> None:
     assert ready_with(5).tell(*copy(0)).breaks == [True, False]
 
 
-def test_one_copy_that_differs_is_a_fill_on_its_way_and_two_are_a_break():
+def test_one_copy_that_differs_is_a_fill_on_its_way_and_two_are_a_break() -> None:
     assert ready_with(0).tell(*copy(5)).breaks == []
     assert ready_with(0).tell(*copy(5), *copy(5)).breaks == [True]
     assert ready_with(0).tell(*copy(5), *copy(7), *copy(0)).breaks == []
 
 
-def test_copies_from_a_time_when_the_worker_was_dead_say_nothing_about_it():
+def test_copies_from_a_time_when_the_worker_was_dead_say_nothing_about_it() -> None:
     books = ready_with(0).tell(lone_copy(5), lone_copy(5), session(SessionState.CONNECTING), alive(), alive())
     assert books.breaks == []
 
 
-def test_a_snapshot_is_compared_as_it_was_though_the_broker_has_moved_on_since():
+def test_a_snapshot_is_compared_as_it_was_though_the_broker_has_moved_on_since() -> None:
     held = BrokerPosition(instrument="SPY", position_lots=0, ts_ns=NOW_NS)
     later = BrokerPosition(instrument="SPY", position_lots=10, ts_ns=NOW_NS)
     books = Books().tell(session(SessionState.SYNCING), held, session(), later)
     assert books.tell(session(), topic=EXEC_REPORTS.name).breaks == []
 
 
-def test_a_break_is_settled_by_a_named_operator():
+def test_a_break_is_settled_by_a_named_operator() -> None:
     books = ready_with(5)
     resolve = ResolveCommand(operator="Ada", reason="a transfer of shares", instrument="SPY", ts_ns=NOW_NS)
     books.tell(resolve)
@@ -204,7 +205,7 @@ def test_a_break_is_settled_by_a_named_operator():
     assert books.row.own_positions == {"SPY": 5}
 
 
-def test_evidence_of_stage_5_is_on_event_time():
+def test_evidence_of_stage_5_is_on_event_time() -> None:
     facts = Books().tell(account_value(), risk()).said
     assert [fact.ts_event_ns for fact in facts if isinstance(fact, GateEvidence)] == [NOW_NS]
 
@@ -212,7 +213,7 @@ def test_evidence_of_stage_5_is_on_event_time():
 # ---- pacing ----------------------------------------------------------------------------------------------------------
 
 
-async def test_orders_never_take_the_reserve_and_a_cancel_goes_before_orders_that_wait():
+async def test_orders_never_take_the_reserve_and_a_cancel_goes_before_orders_that_wait() -> None:
     pacing = Pacing()
     for _ in range(ORDERS_MAX):
         await pacing.order()
@@ -231,9 +232,10 @@ async def test_orders_never_take_the_reserve_and_a_cancel_goes_before_orders_tha
     assert pacing.wait_ms_max > 500
 
 
-async def test_no_window_of_a_second_has_more_messages_than_the_limit():
+async def test_no_window_of_a_second_has_more_messages_than_the_limit() -> None:
     now = [0.0]
-    pacing, sent = Pacing(lambda: now[0]), []
+    pacing = Pacing(lambda: now[0])
+    sent: list[Any] = []
     while len(sent) < 500:
         wait_s = pacing.free_in_s(MESSAGES_MAX)
         now[0] += wait_s
@@ -247,18 +249,18 @@ async def test_no_window_of_a_second_has_more_messages_than_the_limit():
 
 
 @pytest.mark.parametrize("code", ASKED_FOR)
-def test_each_code_of_the_gateway_that_we_know_of_has_a_row(code):
+def test_each_code_of_the_gateway_that_we_know_of_has_a_row(code: Any) -> None:
     row = ERRORS[code]
     assert row.meaning
     assert f"| {code} |" in table()
 
 
-def test_an_unknown_code_is_told_and_asked_about():
+def test_an_unknown_code_is_told_and_asked_about() -> None:
     row = lookup(424242)
     assert (row.action, row.owner) == (Action.ASK, "developers")
 
 
-def test_no_error_but_a_refusal_ends_an_order():
+def test_no_error_but_a_refusal_ends_an_order() -> None:
     assert {row.code for row in ERRORS.values() if row.action is Action.REFUSED} == {201, 203}
 
 
@@ -277,7 +279,9 @@ def test_no_error_but_a_refusal_ends_an_order():
         ([], 4002, False, False),
     ],
 )
-def test_only_one_paper_account_on_a_paper_port_is_traded(accounts, port, simulated, allowed):
+def test_only_one_paper_account_on_a_paper_port_is_traded(
+    accounts: Any, port: int, simulated: bool, allowed: bool
+) -> None:
     assert (refusal(accounts, port, simulated=simulated) == "") is allowed
 
 
@@ -291,6 +295,6 @@ def test_only_one_paper_account_on_a_paper_port_is_traded(accounts, port, simula
         ("2026-01-18T05:30:00", True, False),  # Sunday, 00:30: not yet
     ],
 )
-def test_the_calendar_knows_resets_and_the_login_that_waits_for_a_person(moment, outage, human):
+def test_the_calendar_knows_resets_and_the_login_that_waits_for_a_person(moment: Any, outage: Any, human: Any) -> None:
     now_s = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
     assert (bool(expected_outage(now_s)), second_factor_due(now_s)) == (outage, human)

@@ -7,37 +7,37 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from order_parts import INTENT, NOW_NS, SIZE, Life, command, commission, execution, ready, sent, status
 
 from agents.execution import LEGAL, RESEND_NS
 from agents.ports import AmendOrder, CancelOrder, PlaceOrder
 from contracts.controls import ResolveCommand
 from contracts.orders import TERMINAL, AmendCommand, CancelCommand, OrderState, SessionState
+from tests.execution.order_parts import INTENT, NOW_NS, SIZE, Life, command, commission, execution, ready, sent, status
 
 S = OrderState
 SUBMITTED = (sent(), status("Submitted"))
 
 
-def test_a_claim_asks_for_the_order_once_however_often_it_is_repeated():
+def test_a_claim_asks_for_the_order_once_however_often_it_is_repeated() -> None:
     life = Life().hear(command(), command(order_id=8))
     assert life.effects == [PlaceOrder(command())]
 
 
-def test_an_order_fills_in_two_parts_and_reports_each():
+def test_an_order_fills_in_two_parts_and_reports_each() -> None:
     life = Life(*SUBMITTED, execution(40), execution(60, number=2, cumulative=100), status("Filled", filled=100))
     assert [report.state for report in life.reports] == [S.SUBMITTED, S.ACKNOWLEDGED, S.PARTIALLY_FILLED, S.FILLED]
     assert life.bought == (100, Decimal("60005.00"))
 
 
-def test_a_fill_without_any_status_fills_the_order():
+def test_a_fill_without_any_status_fills_the_order() -> None:
     assert Life(sent(), execution(100)).order.state is S.FILLED
 
 
-def test_an_execution_before_our_own_word_that_it_was_sent_counts():
+def test_an_execution_before_our_own_word_that_it_was_sent_counts() -> None:
     assert Life(execution(100), sent()).order.state is S.FILLED
 
 
-def test_a_status_that_says_filled_does_not_fill_the_order_without_its_executions():
+def test_a_status_that_says_filled_does_not_fill_the_order_without_its_executions() -> None:
     life = Life(*SUBMITTED, status("Filled", filled=100))
     assert (life.order.state, life.order.filled_lots) == (S.ACKNOWLEDGED, 0)
     life.hear(ready(2))
@@ -46,56 +46,56 @@ def test_a_status_that_says_filled_does_not_fill_the_order_without_its_execution
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_the_commission_counts_once_before_or_after_its_execution_and_when_it_comes_twice(early):
+def test_the_commission_counts_once_before_or_after_its_execution_and_when_it_comes_twice(early: Any) -> None:
     pair = [commission("1.00"), execution(100)] if early else [execution(100), commission("1.00")]
     assert Life(*SUBMITTED, *pair, commission("1.00")).fees == Decimal("1.00")
 
 
-def test_a_commission_that_changes_replaces_the_first():
+def test_a_commission_that_changes_replaces_the_first() -> None:
     assert Life(*SUBMITTED, execution(100), commission("1.00"), commission("1.35")).fees == Decimal("1.35")
 
 
-def test_a_correction_replaces_the_execution_and_its_repeat_changes_nothing():
+def test_a_correction_replaces_the_execution_and_its_repeat_changes_nothing() -> None:
     life = Life(*SUBMITTED, execution(100), execution(100, revision=2, price="600.07"))
     life.hear(execution(100), execution(100, revision=2, price="600.07"))
     assert life.bought == (100, Decimal("60007.00"))
 
 
-def test_the_commission_of_a_correction_is_not_a_second_commission():
+def test_the_commission_of_a_correction_is_not_a_second_commission() -> None:
     life = Life(*SUBMITTED, execution(100), commission("1.00"), execution(100, revision=2, price="600.07"))
     assert life.hear(commission("1.00", revision=2)).fees == Decimal("1.00")
 
 
-def test_a_fill_after_a_cancel_is_a_fill():
+def test_a_fill_after_a_cancel_is_a_fill() -> None:
     life = Life(*SUBMITTED, status("Cancelled"), execution(100))
     assert (life.order.state, life.bought[0]) == (S.FILLED, 100)
 
 
-def test_a_part_filled_after_a_cancel_stays_cancelled_and_is_booked():
+def test_a_part_filled_after_a_cancel_stays_cancelled_and_is_booked() -> None:
     life = Life(*SUBMITTED, status("Cancelled"), execution(30))
     assert (life.order.state, life.bought[0]) == (S.CANCELLED, 30)
 
 
-def test_a_cancel_on_its_way_may_still_fill():
+def test_a_cancel_on_its_way_may_still_fill() -> None:
     life = Life(*SUBMITTED, CancelCommand(intent_id=INTENT, reason="operator"))
     assert life.order.state is S.PENDING_CANCEL
     assert life.effects[-1] == CancelOrder(7, INTENT)
     assert life.hear(execution(100)).order.state is S.FILLED
 
 
-def test_a_cancel_of_an_order_that_is_over_asks_for_nothing():
+def test_a_cancel_of_an_order_that_is_over_asks_for_nothing() -> None:
     life = Life(*SUBMITTED, execution(100), CancelCommand(intent_id=INTENT, reason="operator"))
     assert life.effects == [PlaceOrder(command())]
 
 
-def test_an_inactive_order_is_cancelled_so_that_it_cannot_revive_unseen():
+def test_an_inactive_order_is_cancelled_so_that_it_cannot_revive_unseen() -> None:
     life = Life(*SUBMITTED, status("Inactive", reason="201 no margin"))
     assert (life.order.state, life.effects[-1]) == (S.REJECTED, CancelOrder(7, INTENT))
     assert life.hear(status("Submitted")).order.state is S.ACKNOWLEDGED
     assert life.hear(execution(100)).order.state is S.FILLED
 
 
-def test_an_amend_changes_the_terms_of_a_working_order_and_nothing_else():
+def test_an_amend_changes_the_terms_of_a_working_order_and_nothing_else() -> None:
     amend = AmendCommand(
         intent_id=INTENT, instrument="SPY", quantity_lots=50, limit_price=Decimal("600.20"), reason="smaller"
     )
@@ -106,80 +106,80 @@ def test_an_amend_changes_the_terms_of_a_working_order_and_nothing_else():
     assert life.hear(amend).effects[-1] == AmendOrder(terms), "an order that is over is not amended"
 
 
-def test_an_amend_below_what_is_filled_is_not_sent():
+def test_an_amend_below_what_is_filled_is_not_sent() -> None:
     amend = AmendCommand(
         intent_id=INTENT, instrument="SPY", quantity_lots=40, limit_price=Decimal("600.20"), reason="smaller"
     )
     assert len(Life(*SUBMITTED, execution(40), amend).effects) == 1
 
 
-def test_a_second_permanent_id_under_our_order_locks_and_cancels():
+def test_a_second_permanent_id_under_our_order_locks_and_cancels() -> None:
     life = Life(*SUBMITTED, status("Submitted", perm_id=901))
     assert (life.order.state, life.effects[-1]) == (S.UNKNOWN, CancelOrder(7, INTENT))
     assert life.alerts == ["TWO_BROKER_ORDERS"]
 
 
-def test_more_filled_than_ordered_is_booked_and_alerts():
+def test_more_filled_than_ordered_is_booked_and_alerts() -> None:
     life = Life(*SUBMITTED, execution(100), execution(20, number=2, cumulative=120))
     assert (life.order.state, life.bought[0], life.alerts) == (S.FILLED, 120, ["OVERFILLED"])
 
 
-def test_a_young_claim_that_may_never_have_left_us_is_sent_again_under_its_id():
+def test_a_young_claim_that_may_never_have_left_us_is_sent_again_under_its_id() -> None:
     life = Life(ready(2))
     assert life.effects == [PlaceOrder(command())] * 2
 
 
-def test_an_old_claim_is_not_sent_into_another_market():
+def test_an_old_claim_is_not_sent_into_another_market() -> None:
     life = Life(ready(2, age_s=RESEND_NS / 1e9 + 1))
     assert life.order.state is S.UNKNOWN
     assert life.effects == [PlaceOrder(command()), CancelOrder(7, INTENT)]
 
 
 @pytest.mark.parametrize("heard", [sent(), status("Filled", filled=100), status("Submitted")])
-def test_an_order_that_has_left_us_is_never_sent_again(heard):
+def test_an_order_that_has_left_us_is_never_sent_again(heard: Any) -> None:
     life = Life(heard, ready(2))
     assert life.effects.count(PlaceOrder(command())) == 1
     assert life.order.state is S.UNKNOWN
 
 
-def test_a_resend_that_a_kill_stops_does_not_prove_that_the_first_did_not_arrive():
+def test_a_resend_that_a_kill_stops_does_not_prove_that_the_first_did_not_arrive() -> None:
     life = Life(ready(2), status("NotSent", epoch=2, reason="killed: account"))
     assert (life.order.state, life.effects[-1]) == (S.UNKNOWN, CancelOrder(7, INTENT))
     assert life.hear(status("NotFound", epoch=2)).order.state is S.CANCELLED
 
 
-def test_unknown_does_not_end_because_time_passes_or_sessions_come_and_go():
+def test_unknown_does_not_end_because_time_passes_or_sessions_come_and_go() -> None:
     life = Life(*SUBMITTED, ready(2), ready(3), ready(4))
     assert life.order.state is S.UNKNOWN
     assert life.effects.count(CancelOrder(7, INTENT)) == 3, "each session asks for its cancel, which is always safe"
 
 
-def test_unknown_ends_when_the_gateway_denies_the_order_that_its_snapshot_did_not_have():
+def test_unknown_ends_when_the_gateway_denies_the_order_that_its_snapshot_did_not_have() -> None:
     assert Life(*SUBMITTED, ready(2), status("NotFound", epoch=2)).order.state is S.CANCELLED
 
 
-def test_a_denial_of_an_order_that_the_snapshot_has_proves_nothing():
+def test_a_denial_of_an_order_that_the_snapshot_has_proves_nothing() -> None:
     life = Life(*SUBMITTED, status("Submitted", epoch=2), ready(2), status("NotFound", epoch=2))
     assert life.order.state is S.ACKNOWLEDGED
     life = Life(*SUBMITTED, ready(2), status("NotFound", epoch=1))
     assert life.order.state is S.UNKNOWN, "the denial is older than the snapshot"
 
 
-def test_unknown_ends_by_a_named_operator():
+def test_unknown_ends_by_a_named_operator() -> None:
     resolve = ResolveCommand(operator="Ada", reason="the broker says by telephone", intent_id=INTENT, ts_ns=NOW_NS)
     life = Life(*SUBMITTED, ready(2), resolve)
     assert (life.order.state, "Ada" in life.order.reason) == (S.CANCELLED, True)
     assert Life(*SUBMITTED, resolve).order.state is S.ACKNOWLEDGED, "an order that is known has nothing to settle"
 
 
-def test_children_never_exceed_their_parent_at_the_last_hop():
+def test_children_never_exceed_their_parent_at_the_last_hop() -> None:
     within = {"parent_id": "b" * 24, "parent_lots": 250, "parent_sent_lots": 150}
     assert Life(**within).effects
     life = Life(**(within | {"parent_sent_lots": 151}))
     assert (life.order.state, life.effects) == (S.CANCELLED, [])
 
 
-def test_terminal_states_are_left_by_facts_of_the_broker_alone():
+def test_terminal_states_are_left_by_facts_of_the_broker_alone() -> None:
     for state in TERMINAL:
         assert S.UNKNOWN not in LEGAL[state]
         assert S.PENDING_SUBMIT not in LEGAL[state]
@@ -200,7 +200,7 @@ def random_messages(rng: random.Random) -> list[Any]:
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_whatever_the_gateway_says_the_books_hold(seed):
+def test_whatever_the_gateway_says_the_books_hold(seed: Any) -> None:
     """One PlaceOrder per session, filled <= quantity, legal moves only, repeats change nothing, booked = filled."""
     rng = random.Random(seed)
     life, state = Life(), S.PENDING_SUBMIT
@@ -220,6 +220,6 @@ def test_whatever_the_gateway_says_the_books_hold(seed):
     assert life.order.state is S.FILLED, f"seed {seed}: all executions came, and the order is {state}"
 
 
-def test_a_session_that_is_not_ready_says_nothing_about_orders():
+def test_a_session_that_is_not_ready_says_nothing_about_orders() -> None:
     syncing = ready(2).model_copy(update={"state": SessionState.SYNCING})
     assert Life(*SUBMITTED, syncing).order.state is S.ACKNOWLEDGED

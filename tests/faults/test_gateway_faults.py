@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from desk_harness import MiniDesk, mini_desk
 
 from contracts.orders import OrderState, SessionState
+from tests.faults.desk_harness import MiniDesk, mini_desk
 
 S = OrderState
 
@@ -48,7 +48,7 @@ STRIKES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("fault", "options"), STRIKES, ids=lambda value: str(value).replace(" ", ""))
-async def test_orders_end_and_the_books_are_equal_after(fault, options):
+async def test_orders_end_and_the_books_are_equal_after(fault: Any, options: Any) -> None:
     async with mini_desk() as desk:
         desk.gateway.arm(fault, count=1, **options)
         intents = await trade(desk)
@@ -57,7 +57,7 @@ async def test_orders_end_and_the_books_are_equal_after(fault, options):
         assert all(desk.order(intent).state is S.FILLED for intent in intents[1:])
 
 
-async def test_g1_an_order_that_is_never_answered_is_asked_about_found_and_booked():
+async def test_g1_an_order_that_is_never_answered_is_asked_about_found_and_booked() -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G1", mode="accepted", count=1)
         desk.intend()
@@ -65,7 +65,7 @@ async def test_g1_an_order_that_is_never_answered_is_asked_about_found_and_booke
         await desk.settled()
 
 
-async def test_g1_an_order_that_was_dropped_locks_its_instrument_until_the_gateway_denies_it():
+async def test_g1_an_order_that_was_dropped_locks_its_instrument_until_the_gateway_denies_it() -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G1", mode="dropped", count=1)
         intent = desk.intend()
@@ -78,7 +78,7 @@ async def test_g1_an_order_that_was_dropped_locks_its_instrument_until_the_gatew
 
 
 @pytest.mark.parametrize("mode", ["reached", "lost"])
-async def test_g4_a_socket_that_dies_with_the_order_never_makes_two_of_it(mode):
+async def test_g4_a_socket_that_dies_with_the_order_never_makes_two_of_it(mode: Any) -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G4", mode=mode, count=1)
         intent = desk.intend()
@@ -88,7 +88,7 @@ async def test_g4_a_socket_that_dies_with_the_order_never_makes_two_of_it(mode):
         assert desk.order(intent).state is (S.FILLED if mode == "reached" else S.CANCELLED)
 
 
-async def test_g6_another_session_under_our_order_id_is_not_ours():
+async def test_g6_another_session_under_our_order_id_is_not_ours() -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G12", mode="late", delay_s=0.1, count=1)
         desk.gateway.arm("G6", count=1)
@@ -99,7 +99,7 @@ async def test_g6_another_session_under_our_order_id_is_not_ours():
 
 
 @pytest.mark.parametrize("mode", ["busy", "slow", "mute"])
-async def test_g8_a_gateway_that_is_hard_to_reach_is_reached_under_the_same_client_id(mode):
+async def test_g8_a_gateway_that_is_hard_to_reach_is_reached_under_the_same_client_id(mode: Any) -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G8", mode=mode, count=1)
         await desk.reconnected(lambda: desk.gateway.arm("G10", mode="reset"))
@@ -109,7 +109,7 @@ async def test_g8_a_gateway_that_is_hard_to_reach_is_reached_under_the_same_clie
         assert {order.client_id for order in desk.gateway.ledger.orders.values()} == {1}
 
 
-async def test_g9_flapping_farms_do_not_touch_the_order_session():
+async def test_g9_flapping_farms_do_not_touch_the_order_session() -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G9", for_s=0.5, every_s=0.1)
         await trade(desk, 2)
@@ -120,7 +120,7 @@ async def test_g9_flapping_farms_do_not_touch_the_order_session():
 @pytest.mark.parametrize(
     "options", [{"mode": "reset"}, {"mode": "2fa", "for_s": 1.0}, {"mode": "unauthenticated", "for_s": 1.0}]
 )
-async def test_g10_after_a_reset_or_a_login_that_waited_the_session_is_ready_again(options):
+async def test_g10_after_a_reset_or_a_login_that_waited_the_session_is_ready_again(options: Any) -> None:
     async with mini_desk() as desk:
         await trade(desk, 1)
         await desk.reconnected(lambda: desk.gateway.arm("G10", **options))
@@ -128,7 +128,7 @@ async def test_g10_after_a_reset_or_a_login_that_waited_the_session_is_ready_aga
         await desk.settled()
 
 
-async def test_g11_a_rate_violation_ends_the_connection_and_not_the_desk():
+async def test_g11_a_rate_violation_ends_the_connection_and_not_the_desk() -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G11", mode="100", count=1)
         desk.intend()
@@ -140,7 +140,7 @@ async def test_g11_a_rate_violation_ends_the_connection_and_not_the_desk():
 
 
 @pytest.mark.parametrize("options", [{"mode": "late", "delay_s": 1.0}, {"mode": "partial"}, {"mode": "unended"}])
-async def test_g14_positions_that_are_late_cut_or_endless_are_not_taken_for_flat(options):
+async def test_g14_positions_that_are_late_cut_or_endless_are_not_taken_for_flat(options: Any) -> None:
     async with mini_desk(copy=True) as desk:
         await trade(desk, 1)
         desk.gateway.arm("G14", count=1, **options)
@@ -151,7 +151,7 @@ async def test_g14_positions_that_are_late_cut_or_endless_are_not_taken_for_flat
         await desk.settled()
 
 
-async def test_g16_a_position_changed_by_hand_locks_alerts_and_shows_both_sides_within_five_seconds():
+async def test_g16_a_position_changed_by_hand_locks_alerts_and_shows_both_sides_within_five_seconds() -> None:
     async with mini_desk(copy=True) as desk:
         await trade(desk, 1)
         began = asyncio.get_running_loop().time()
@@ -164,14 +164,14 @@ async def test_g16_a_position_changed_by_hand_locks_alerts_and_shows_both_sides_
         await desk.until(lambda: not desk.locks(), "the end of the break by evidence", 6.0)
 
 
-async def test_g18_ids_that_jump_do_not_stop_orders():
+async def test_g18_ids_that_jump_do_not_stop_orders() -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G18", mode="ids", ids=1000)
         await trade(desk, 2)
         await desk.settled()
 
 
-async def test_g20_executions_that_the_gateway_lists_no_more_stay_in_our_books():
+async def test_g20_executions_that_the_gateway_lists_no_more_stay_in_our_books() -> None:
     async with mini_desk() as desk:
         await trade(desk, 2)
         desk.gateway.arm("G20")
@@ -180,7 +180,7 @@ async def test_g20_executions_that_the_gateway_lists_no_more_stay_in_our_books()
         assert not desk.locks()
 
 
-async def test_g21_ids_that_roll_back_are_not_issued_again():
+async def test_g21_ids_that_roll_back_are_not_issued_again() -> None:
     async with mini_desk() as desk:
         await trade(desk, 3)
         await desk.reconnected(lambda: desk.gateway.arm("G21", ids=2))
@@ -190,7 +190,7 @@ async def test_g21_ids_that_roll_back_are_not_issued_again():
         assert len(ids) == len(set(ids)) == 5
 
 
-async def test_g24_a_half_open_socket_is_found_by_its_silence():
+async def test_g24_a_half_open_socket_is_found_by_its_silence() -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G24", for_s=8.0)
         await desk.until(lambda: not desk.ready, "the loss of the session", 8.0)
@@ -199,7 +199,7 @@ async def test_g24_a_half_open_socket_is_found_by_its_silence():
         await desk.settled()
 
 
-async def test_g25_a_snapshot_that_times_out_is_not_taken_for_an_empty_one():
+async def test_g25_a_snapshot_that_times_out_is_not_taken_for_an_empty_one() -> None:
     async with mini_desk() as desk:
         await trade(desk, 1)
         desk.gateway.arm("G25", delay_s=5.0, count=1)

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from desk_harness import MiniDesk, mini_desk
 
 from app.broker import obey
 from app.killfile import Kill, add, remove
@@ -17,6 +16,7 @@ from connectors.ibkr.session import Address
 from contracts import topics as t
 from contracts.controls import KillCommand, ResetCommand
 from contracts.orders import AmendCommand, CancelCommand, OrderCommand, OrderState, SessionState
+from tests.faults.desk_harness import MiniDesk, mini_desk
 from tests.gateway.gateway_harness import local_gateway
 
 S = OrderState
@@ -56,7 +56,7 @@ def kill(desk: MiniDesk, scope: str = "account", flatten: bool = False) -> None:
     desk.say(t.CONTROL, "switch", command)
 
 
-async def test_a_kill_cancels_what_works_blocks_what_comes_and_stays_until_a_named_reset():
+async def test_a_kill_cancels_what_works_blocks_what_comes_and_stays_until_a_named_reset() -> None:
     async with mini_desk() as desk:
         orders = await work(desk)
         kill(desk)
@@ -81,7 +81,7 @@ async def test_a_kill_cancels_what_works_blocks_what_comes_and_stays_until_a_nam
 
 
 @pytest.mark.parametrize("scope", ["instrument:SPY", "order:0000000000000000000003e8"])
-async def test_a_kill_of_a_part_leaves_the_rest_alone(scope):
+async def test_a_kill_of_a_part_leaves_the_rest_alone(scope: Any) -> None:
     async with mini_desk() as desk:
         orders = await work(desk)
         kill(desk, scope)
@@ -89,7 +89,7 @@ async def test_a_kill_of_a_part_leaves_the_rest_alone(scope):
         assert [desk.order(order).state for order in orders[1:]] == [S.ACKNOWLEDGED] * 2
 
 
-async def test_a_kill_of_a_strategy_leaves_the_other_strategy_alone():
+async def test_a_kill_of_a_strategy_leaves_the_other_strategy_alone() -> None:
     async with mini_desk() as desk:
         orders = await work(desk, 2)
         other = resting(desk, 1200, strategy="pairs")
@@ -102,7 +102,7 @@ async def test_a_kill_of_a_strategy_leaves_the_other_strategy_alone():
         assert desk.order(other.intent_id).state is S.ACKNOWLEDGED
 
 
-async def test_p10_a_kill_whose_cancels_were_half_sent_is_carried_to_its_end_after_a_restart():
+async def test_p10_a_kill_whose_cancels_were_half_sent_is_carried_to_its_end_after_a_restart() -> None:
     async with mini_desk() as desk:
         orders = await work(desk, 30)
         kill(desk)
@@ -113,7 +113,7 @@ async def test_p10_a_kill_whose_cancels_were_half_sent_is_carried_to_its_end_aft
         assert not desk.violations()
 
 
-async def test_a_kill_does_not_wait_behind_a_full_pacing_queue_and_nothing_violates_the_rate():
+async def test_a_kill_does_not_wait_behind_a_full_pacing_queue_and_nothing_violates_the_rate() -> None:
     async with mini_desk() as desk:
         orders = await work(desk, 20)
         flood = [resting(desk, 2000 + i) for i in range(100)]
@@ -127,7 +127,7 @@ async def test_a_kill_does_not_wait_behind_a_full_pacing_queue_and_nothing_viola
         assert desk.gateway.hits("G11") == 0
 
 
-async def test_flatten_closes_positions_and_tries_again_after_a_halt_refused_it():
+async def test_flatten_closes_positions_and_tries_again_after_a_halt_refused_it() -> None:
     async with mini_desk() as desk:
         desk.intend(lots=10)
         await desk.until(lambda: desk.position("SPY") == 10, "a position")
@@ -148,7 +148,7 @@ async def test_flatten_closes_positions_and_tries_again_after_a_halt_refused_it(
         await desk.settled()
 
 
-async def test_a_kill_file_blocks_and_cancels_without_kafka(tmp_path):
+async def test_a_kill_file_blocks_and_cancels_without_kafka(tmp_path: Any) -> None:
     async with mini_desk() as desk:
         watch = asyncio.create_task(obey(desk.session, tmp_path))
         orders = await work(desk)
@@ -163,7 +163,7 @@ async def test_a_kill_file_blocks_and_cancels_without_kafka(tmp_path):
         watch.cancel()
 
 
-async def test_a_kill_file_that_cannot_be_read_kills_the_account(tmp_path):
+async def test_a_kill_file_that_cannot_be_read_kills_the_account(tmp_path: Any) -> None:
     (tmp_path / "KILLED").write_text("{ not json\n")
     async with mini_desk() as desk:
         watch = asyncio.create_task(obey(desk.session, tmp_path))
@@ -176,7 +176,7 @@ async def test_a_kill_file_that_cannot_be_read_kills_the_account(tmp_path):
         watch.cancel()
 
 
-async def test_with_the_worker_dead_the_command_line_cancels_and_flattens_straight_at_the_gateway():
+async def test_with_the_worker_dead_the_command_line_cancels_and_flattens_straight_at_the_gateway() -> None:
     async with mini_desk() as desk:
         desk.intend(lots=10)
         await desk.until(lambda: desk.position("SPY") == 10, "a position")
@@ -190,13 +190,13 @@ async def test_with_the_worker_dead_the_command_line_cancels_and_flattens_straig
         assert desk.gateway.ledger.positions == {}
 
 
-async def test_without_a_gateway_the_command_line_says_what_to_do():
+async def test_without_a_gateway_the_command_line_says_what_to_do() -> None:
     with pytest.raises(emergency.EmergencyError, match="use TWS or telephone"):
         async with emergency.connection(Address("127.0.0.1", 1, 9, simulated=True)):
             pass
 
 
-async def test_the_rollback_ends_the_session_and_it_stays_away_until_it_is_lifted(tmp_path):
+async def test_the_rollback_ends_the_session_and_it_stays_away_until_it_is_lifted(tmp_path: Any) -> None:
     async with mini_desk() as desk:
         watch = asyncio.create_task(obey(desk.session, tmp_path))
         add(tmp_path, Kill("account", "Ada", "rollback", flatten=True, disconnect=True))
@@ -207,7 +207,7 @@ async def test_the_rollback_ends_the_session_and_it_stays_away_until_it_is_lifte
 
 
 @pytest.mark.parametrize("mode", ["pending", "cancelled"])
-async def test_g23_a_fill_after_a_cancel_is_booked(mode):
+async def test_g23_a_fill_after_a_cancel_is_booked(mode: Any) -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G23", mode=mode, count=1)
         [order] = await work(desk, 1)
@@ -217,7 +217,7 @@ async def test_g23_a_fill_after_a_cancel_is_booked(mode):
 
 
 @pytest.mark.parametrize("options", [{"mode": "late", "delay_s": 0.5}, {"mode": "10147"}, {"mode": "10148"}])
-async def test_g12_a_cancel_that_is_late_or_denied_does_not_end_a_live_order(options):
+async def test_g12_a_cancel_that_is_late_or_denied_does_not_end_a_live_order(options: Any) -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G12", count=1, **options)
         [order] = await work(desk, 1)
@@ -230,7 +230,7 @@ async def test_g12_a_cancel_that_is_late_or_denied_does_not_end_a_live_order(opt
         await desk.settled()
 
 
-async def test_g5_an_amend_that_makes_a_second_order_locks_the_instrument_and_alerts():
+async def test_g5_an_amend_that_makes_a_second_order_locks_the_instrument_and_alerts() -> None:
     async with mini_desk() as desk:
         desk.gateway.arm("G5", count=1)
         [order] = await work(desk, 1)
@@ -242,7 +242,7 @@ async def test_g5_an_amend_that_makes_a_second_order_locks_the_instrument_and_al
         assert S.UNKNOWN in desk.states[order]
 
 
-async def test_only_paper_accounts_are_traded():
+async def test_only_paper_accounts_are_traded() -> None:
     async with local_gateway(account="U1234567") as gateway:
         desk = MiniDesk(gateway)
         await desk.start()

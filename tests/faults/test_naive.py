@@ -6,9 +6,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from desk_harness import mini_desk
-from naive import NaiveExecutor
 
+from tests.faults.desk_harness import mini_desk
+from tests.faults.naive import NaiveExecutor
 from tests.gateway.gateway_harness import LocalGateway, local_gateway
 
 FAULTS: list[tuple[str, dict[str, Any]]] = [
@@ -34,7 +34,7 @@ def wrong(gateway: LocalGateway, saved: dict[str, float]) -> Counter[str]:
     )
 
 
-async def test_a_naive_executor_doubles_orders_and_loses_fills_under_the_same_faults():
+async def test_a_naive_executor_doubles_orders_and_loses_fills_under_the_same_faults() -> None:
     found: Counter[str] = Counter()
     for fault, options in FAULTS:
         async with local_gateway() as gateway:
@@ -51,7 +51,7 @@ async def test_a_naive_executor_doubles_orders_and_loses_fills_under_the_same_fa
 
 
 @pytest.mark.parametrize(("fault", "options"), FAULTS, ids=lambda value: str(value).replace(" ", ""))
-async def test_the_desk_has_one_order_and_equal_books_under_each_of_them(fault, options):
+async def test_the_desk_has_one_order_and_equal_books_under_each_of_them(fault: Any, options: Any) -> None:
     async with mini_desk() as desk:
         desk.gateway.arm(fault, count=1, **options)
         desk.intend()

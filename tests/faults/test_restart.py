@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from desk_harness import MiniDesk, mini_desk
 
 from agents.execution import RESEND_NS, OrderRow
 from contracts import topics as t
 from contracts.controls import KillCommand
 from contracts.orders import OrderCommand, OrderState
+from tests.faults.desk_harness import MiniDesk, mini_desk
 from tests.gateway.gateway_harness import local_gateway
 
 S = OrderState
@@ -40,7 +41,7 @@ async def restarted(desk: MiniDesk, command: OrderCommand) -> None:
     await desk.is_ready()
 
 
-async def test_p4_a_claim_that_never_left_us_is_sent_once():
+async def test_p4_a_claim_that_never_left_us_is_sent_once() -> None:
     async with mini_desk() as desk:
         await restarted(desk, claim())
         await desk.settled()
@@ -48,7 +49,7 @@ async def test_p4_a_claim_that_never_left_us_is_sent_once():
         assert len(desk.gateway.ledger.orders) == 1
 
 
-async def test_p5_a_claim_that_did_leave_us_is_found_and_not_sent_again():
+async def test_p5_a_claim_that_did_leave_us_is_found_and_not_sent_again() -> None:
     async with mini_desk() as desk:
         command = claim()
         await desk.until(lambda: desk.session.sender._spoken.is_set(), "the latch")
@@ -60,7 +61,7 @@ async def test_p5_a_claim_that_did_leave_us_is_found_and_not_sent_again():
 
 
 @pytest.mark.parametrize("left_us", [True, False])
-async def test_a_claim_under_a_kill_is_not_sent_and_what_became_of_it_is_found_out(left_us):
+async def test_a_claim_under_a_kill_is_not_sent_and_what_became_of_it_is_found_out(left_us: Any) -> None:
     async with mini_desk() as desk:
         command = claim()
         await desk.until(lambda: desk.session.sender._spoken.is_set(), "the latch")
@@ -75,7 +76,7 @@ async def test_a_claim_under_a_kill_is_not_sent_and_what_became_of_it_is_found_o
         assert len(desk.gateway.ledger.orders) == left_us
 
 
-async def test_a_claim_too_old_for_its_market_is_not_sent_and_ends_by_the_gateways_word():
+async def test_a_claim_too_old_for_its_market_is_not_sent_and_ends_by_the_gateways_word() -> None:
     async with mini_desk() as desk:
         command = claim(age_ns=RESEND_NS + 1_000_000_000)
         await restarted(desk, command)
@@ -84,7 +85,7 @@ async def test_a_claim_too_old_for_its_market_is_not_sent_and_ends_by_the_gatewa
         assert not desk.gateway.ledger.orders
 
 
-async def test_nothing_is_sent_before_the_latch_has_spoken():
+async def test_nothing_is_sent_before_the_latch_has_spoken() -> None:
     async with local_gateway() as gateway:
         desk = MiniDesk(gateway)
         desk.specs = [spec for spec in desk.specs if spec.name != "latch"]
@@ -97,7 +98,7 @@ async def test_nothing_is_sent_before_the_latch_has_spoken():
         await desk.crash()
 
 
-async def test_a_second_owner_gets_no_order_out():
+async def test_a_second_owner_gets_no_order_out() -> None:
     """The client id is the lock: the loser is told 326 and stays away."""
     async with mini_desk() as desk:
         second = MiniDesk(desk.gateway)

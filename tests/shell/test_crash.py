@@ -51,19 +51,18 @@ class FakeLog:
     kept: bool = False
     sends: int = 0
 
-    async def send(
-        self, topic: str, key: bytes, value: bytes, partition: int, timestamp: Any, headers: Any
-    ) -> asyncio.Future[None]:
-        self.sends += 1
-        if self.sends == self.dies_at and not self.kept:
-            raise Killed
-        records = self.topics[topic]
-        records.append(Raw(topic, partition, len(records), key, value, headers or ()))
-        if self.sends == self.dies_at:
-            raise Killed
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
+    async def hand_over(
+        self, records: Sequence[tuple[str, int, bytes, bytes, list[tuple[str, bytes]]]]
+    ) -> list[asyncio.Future[None]]:
+        """Keeps the records one after another: a broker may have taken any number of them when the worker dies."""
+        for topic, partition, key, value, headers in records:
+            self.sends += 1
+            if self.sends == self.dies_at and not self.kept:
+                raise Killed
+            self.topics[topic].append(Raw(topic, partition, len(self.topics[topic]), key, value, headers))
+            if self.sends == self.dies_at:
+                raise Killed
+        return []
 
 
 class FakeTable:

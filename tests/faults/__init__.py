@@ -1,0 +1,1 @@
+"""What gateways and crashes do to the desk, on real sockets."""
