@@ -50,6 +50,7 @@ class Sender:
         self._say = say
         self._written: dict[int, int] = {}
         self._children: dict[str, int] = {}
+        self._owed: dict[int, str] = {}
         self._killed: tuple[str, ...] | None = None
         self._held: tuple[str, ...] = ()
         self._flatten = False
@@ -100,13 +101,20 @@ class Sender:
         self._write(command, order.spec)
 
     async def cancel(self, order_id: int, intent_id: str) -> None:
-        """Write the cancel to the socket; the gateway answers with a status or an error."""
+        """Write the cancel to the socket, as soon as the session is READY; the gateway answers to it."""
         await self._pacing.cancel()
         if self._state() is SessionState.READY:
+            self._owed.pop(order_id, None)
             self._ears.probed[order_id] = intent_id
             self._client.cancelOrder(order_id, "")
         else:
-            log.warning("cancel of order %s (%s) not sent: session is %s", order_id, intent_id, self._state())
+            log.warning("cancel of order %s (%s) waits: session is %s", order_id, intent_id, self._state())
+            self._owed[order_id] = intent_id
+
+    async def pay(self) -> None:
+        """Write the cancels that were asked for while the session was not READY. One too many does no harm."""
+        for order_id, intent_id in list(self._owed.items()):
+            await self.cancel(order_id, intent_id)
 
     async def latch(self, scopes: tuple[str, ...], *, flatten: bool) -> None:
         """Take over the kills in force, and cancel what works under them."""

@@ -211,6 +211,7 @@ class IbkrSession:
         self._ears.probed.clear()
         self._ears.snapshot = False
         self._enter(SessionState.READY, f"snapshot complete ({reason})", self._next_id)
+        await self.sender.pay()
 
     def _executions(self) -> Awaitable[Any]:
         """Today's executions, under an id that no order has."""

@@ -10,6 +10,9 @@ import pytest
 from contracts.orders import OrderState, SessionState
 from tests.faults.desk_harness import MiniDesk, mini_desk
 
+pytestmark = pytest.mark.slow
+
+
 S = OrderState
 
 

@@ -19,6 +19,9 @@ from contracts.orders import AmendCommand, CancelCommand, OrderCommand, OrderSta
 from tests.faults.desk_harness import MiniDesk, mini_desk
 from tests.gateway.gateway_harness import local_gateway
 
+pytestmark = pytest.mark.slow
+
+
 S = OrderState
 
 

@@ -11,6 +11,9 @@ from tests.faults.desk_harness import mini_desk
 from tests.faults.naive import NaiveExecutor
 from tests.gateway.gateway_harness import LocalGateway, local_gateway
 
+pytestmark = pytest.mark.slow
+
+
 FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("G1", {"mode": "accepted"}),
     ("G2", {"mode": "normal"}),

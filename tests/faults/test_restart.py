@@ -15,6 +15,9 @@ from contracts.orders import OrderCommand, OrderState
 from tests.faults.desk_harness import MiniDesk, mini_desk
 from tests.gateway.gateway_harness import local_gateway
 
+pytestmark = pytest.mark.slow
+
+
 S = OrderState
 
 
