@@ -19,6 +19,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers import aiokafka as stock
+from mode.utils.queues import FlowControlEvent
 
 BATCH_RECORDS_MAX = 4_000
 """Records of one fetch over all partitions: a few milliseconds of work, so a batch never starves its neighbours."""
@@ -29,6 +30,19 @@ PACKED_MIN = 8
 
 Outgoing = tuple[str, int, bytes, bytes, list[tuple[str, bytes]]]
 """(topic, partition, key, value, headers)."""
+
+
+class FlowControl(FlowControlEvent):  # type: ignore[misc]
+    """Faust's gate before the streams' queues, which empties them when it opens, but not when it is open already.
+
+    Faust opens it twice around a table's recovery: to read the changelog, and again after it has sought the streams to
+    their committed offsets. The fetcher runs in between, so the second opening threw away batches that were fetched
+    after the seek, and nobody read them again.
+    """
+
+    def resume(self) -> None:
+        if not self.is_active():
+            super().resume()
 
 
 class Consumer(stock.Consumer):  # type: ignore[misc]

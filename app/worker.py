@@ -17,7 +17,7 @@ from app import settings as settings_module
 from app.broker import own_the_broker, watch_the_broker
 from app.runtime import AgentShell, TableRows
 from app.settings import Settings, SettingsError, agent_group
-from app.transport import SingleTransport, Transport
+from app.transport import FlowControl, SingleTransport, Transport
 from connectors.kafka.access import MECHANISM, Access
 from contracts.topics import COMPRESSION, DEAD_LETTER_BYTES_MAX
 
@@ -86,6 +86,7 @@ def build(settings: Settings, group: str) -> faust.App:
     consuming = Transport if settings.transport == "batched" else SingleTransport
     app.transport = consuming(app.conf.broker_consumer, app)
     app.producer_transport = Transport(app.conf.broker_producer, app)
+    app.flow_control = FlowControl()
     tables: dict[str, TableRows] = {}
     effects = None
     if group in ("execution", "all"):
