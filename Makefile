@@ -38,7 +38,7 @@ $(BIN)/uv: requirements-bootstrap.lock
 	@echo "making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock \
-	  || { echo "cannot download the packages; connect to the network and run the command again" >&2; exit 1; }
+	  2>$(VENV)/setup.log || { $(offline); }
 
 # The tests' packages contain the desk's own, so a folder made for the tests serves the demo too.
 $(VENV)/run.stamp: requirements.lock $(BIN)/uv
@@ -49,10 +49,12 @@ $(VENV)/dev.stamp: requirements-dev.lock $(BIN)/uv
 	@$(call sync,requirements-dev.lock)
 	@touch $(VENV)/run.stamp $@
 
+offline = echo "cannot download the packages (details in $(VENV)/setup.log); connect to the network and run it again" >&2; exit 1
+
 define sync
 	echo "installing the packages of $(1) (first run only: about 300 MB to download)"; \
 	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python $(1) \
-	  || { echo "cannot download the packages; connect to the network and run the command again" >&2; exit 1; }
+	  2>$(VENV)/setup.log || { $(offline); }
 endef
 
 lock: $(BIN)/uv ## pin the dependencies of pyproject.toml again, with hashes
