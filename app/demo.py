@@ -93,7 +93,9 @@ async def _demo(source: str, info: SourceInfo, speed: float, seed: int, duration
         kept = status != 0
         return status
     finally:
-        tell("stopping")
+        # Whoever watched may be gone, as behind `| head`; the children are ended all the same.
+        with contextlib.suppress(BrokenPipeError):
+            tell("stopping")
         stack.stop()
         if kept:
             tell(f"logs and ledger are kept in {folder}")

@@ -197,3 +197,18 @@ def test_a_full_disk_says_to_free_space(start: Start, tmp_path: Path) -> None:
         assert f"the disk is full ({small}); free 500 MB" in demo.text
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.stack
+def test_a_reader_that_goes_away_leaves_nothing_running() -> None:
+    """As behind `| head -3`."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "app", "demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        first = [process.stdout.readline() for _ in range(3)]
+        folder = re.search(r"logs in (\S+)/logs", "".join(first))
+        process.stdout.close()
+        assert process.wait(DEMO_S) != 0
+    assert folder is not None
+    assert processes_naming(folder[1]) == []
