@@ -25,7 +25,7 @@ from contracts.topics import GATE_EVIDENCE, ORDER_INTENTS, PORTFOLIO_TARGETS
 from quant import covariance, regime
 from quant.limits import Limits
 from quant.lots import to_lots
-from quant.portfolio import Problem
+from quant.portfolio import HELD, Problem
 from tables.rows import TableSpec
 
 STRATEGY = "ofi"
@@ -93,11 +93,15 @@ def rebalance(
         trade=np.array([0.0 if marks[name].halted else parameters.turnover for name in names]),
     )
     alpha = np.array([marks[name].alpha for name in names])
-    solution = problem.solve(alpha, covariance.decode_matrix(section.model.covariance), lots * values / nav, limits)
+    cov = covariance.decode_matrix(section.model.covariance)
+    solution = problem.solve(alpha, cov, lots * values / nav, limits)
     # Nobody lends coins: the broker rejects a short sale of one.
     coins = np.array([INSTRUMENTS[name].sec_type == "CRYPTO" for name in names])
     weights = np.where(coins, np.maximum(solution.weights, 0.0), solution.weights)
-    wanted = to_lots(weights, nav, values, np.ones(len(names), dtype=np.int64), lots, limits)
+    wanted = lots
+    if solution.rung < HELD:
+        one = np.ones(len(names), dtype=np.int64)
+        wanted = to_lots(weights, nav, values, one, lots, limits, cov * problem.bars_per_year)
     state.weights = dict(zip(names, weights.tolist(), strict=True))
     state.rung = solution.status
     inputs = (source, *(state.inputs[name] for name in sorted(state.inputs)))

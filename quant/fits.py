@@ -44,7 +44,7 @@ def line(x: Array, y: Array) -> Line | None:
 def power_law(x: Array, y: Array) -> PowerLaw | None:
     """y = c / x^lambda by a line through the logarithms of the positive pairs; None with fewer than 5 of them.
 
-    For slopes of OFI against depth Cont, Kukanov & Stoikov 2014 find c 0.45 and lambda 0.98 (table 4).
+    For slopes of OFI against depth Cont, Kukanov & Stoikov 2014 find c 0.45 and lambda 0.98 (table 3).
     """
     positive = (x > 0.0) & (y > 0.0)
     fit = _least_squares(np.log(x[positive]), np.log(y[positive])) if int(positive.sum()) >= 5 else None

@@ -21,13 +21,12 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import cvxpy as cp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from scipy.sparse import coo_array
 
 from quant.limits import TOLERANCE, Limits, participation, reduce_only, violation
 from quant.lots import to_lots
@@ -40,6 +39,9 @@ DENSE_MAX: Final = 100
 FACTORS_MAX: Final = 20
 TIGHTEN_MAX: Final = 2
 """Solves more, at most, where the factors understate the volatility."""
+
+HELD: Final = 3
+"""The last rung: nothing is to be traded."""
 
 ITERATIONS_MAX: Final = 100
 """Clarabel takes 8 to 25 iterations on these problems."""
@@ -97,7 +99,7 @@ class Problem:
         """Weights for forecasts `alpha` (N,) and covariance `cov` (N, N), both per bar, from weights `w0` (N,)."""
         reason = _invalid(self.n, alpha, cov, w0, limits)
         if reason:
-            return self._solution(w0, w0, alpha, cov, limits, ("invalid", 3, 0), reason)
+            return self._solution(w0, w0, alpha, cov, limits, ("invalid", HELD, 0), reason)
         for rung, problem in enumerate((self._hard, self._soft)):
             try:
                 self._set(alpha, cov, w0, limits)
@@ -112,46 +114,48 @@ class Problem:
                 status = ("optimal", "soft")[rung]
                 return self._solution(weights, w0, alpha, cov, limits, (status, rung, iterations), "")
         weights = reduce_only(w0, limits, self._vol(w0, cov))
-        rung = 3 if np.array_equal(weights, w0) else 2
+        rung = HELD if np.array_equal(weights, w0) else 2
         reason = reason or "no weights meet the limits from here"
         return self._solution(weights, w0, alpha, cov, limits, (("reduced", "held")[rung - 2], rung, 0), reason)
 
     def _declare(self) -> None:
+        """Variables, and parameters as few and as plain as can be: cvxpy checks each at every solve.
+
+        The scalars are one vector, no sign is declared (`_invalid` has seen to it), and L' is a vector of its n (n + 1)
+        / 2 numbers: a sparse parameter costs half a millisecond more, a full one compiles the zeros too.
+        """
         n = self.n
         self._w, self._trade = cp.Variable(n), cp.Variable(n)
-        self._alpha, self._w0, self._cap = cp.Parameter(n), cp.Parameter(n), cp.Parameter(n, nonneg=True)
-        self._cost, self._box = cp.Parameter(nonneg=True), cp.Parameter(nonneg=True)
-        self._gross, self._net = cp.Parameter(nonneg=True), cp.Parameter(nonneg=True)
-        self._turnover, self._vol_cap = cp.Parameter(nonneg=True), cp.Parameter(nonneg=True)
+        self._alpha, self._w0, self._cap, self._scalars = (cp.Parameter(size) for size in (n, n, n, 6))
         if self.factors:
-            self._loadings, self._residual = cp.Parameter((self.factors, n)), cp.Parameter(n, nonneg=True)
+            self._loadings, self._residual = cp.Parameter((self.factors, n)), cp.Parameter(n)
             self._risk = cp.hstack([self._loadings @ self._w, cp.multiply(self._residual, self._w)])
         else:
-            # Without the sparsity the zeros of L are compiled too, four times slower at N = 100.
-            self._lower = cp.Parameter((n, n), sparsity=np.tril_indices(n))
-            self._risk = self._lower.T @ self._w
+            self._upper = cp.Parameter(n * (n + 1) // 2)
+            self._risk = cp.vec_to_upper_tri(self._upper) @ self._w
 
     def _compile(self, *, soft: bool) -> cp.Problem:
         w, trade = self._w, self._trade
         # One variable each for |w|, |w - w0| and L'w: cvxpy would make one for every place in which they occur.
         size, traded, risk = cp.Variable(self.n), cp.Variable(self.n), cp.Variable(self._risk.shape[0])
         excess = cp.Variable(2, nonneg=True) if soft else np.zeros(2)
+        cost, box, gross, net, turnover, vol_cap = (self._scalars[i] for i in range(6))
         constraints = [
             trade == w - self._w0,
             risk == self._risk,
             -size <= w,
             w <= size,
-            size <= self._box,
-            cp.sum(size) <= self._gross,
-            cp.sum(w) <= self._net,
-            -cp.sum(w) <= self._net,
+            size <= box,
+            cp.sum(size) <= gross,
+            cp.sum(w) <= net,
+            -cp.sum(w) <= net,
             -traded <= trade,
             trade <= traded,
             traded <= self._cap,
-            cp.sum(traded) <= self._turnover + excess[0],
-            cp.norm2(risk) <= self._vol_cap + excess[1],
+            cp.sum(traded) <= turnover + excess[0],
+            cp.norm2(risk) <= vol_cap + excess[1],
         ]
-        utility = self._alpha @ w - cp.sum_squares(risk) - self._cost * cp.sum(traded)
+        utility = self._alpha @ w - cp.sum_squares(risk) - cost * cp.sum(traded)
         objective = utility - SOFT_PRICE * cp.sum(excess) if soft else utility
         problem = cp.Problem(cp.Maximize(objective), constraints)
         assert problem.is_dcp(dpp=True), "the portfolio problem must be DPP, or each solve compiles it anew"
@@ -162,21 +166,20 @@ class Problem:
         risk = float(np.trace(cov)) / self.n * self.gamma * limits.box
         scale = max(float(np.abs(alpha).max()), self.kappa, risk, 1e-300)
         fold = np.sqrt(self.gamma / 2.0 / scale)
-        self._alpha.value, self._cost.value, self._w0.value = alpha / scale, self.kappa / scale, w0
-        self._box.value = limits.box
+        self._alpha.value, self._w0.value = alpha / scale, w0
         # A limit that cannot bind is drawn near: numbers of 1e5 beside weights of 0.1 cost the solver four digits.
         reach = limits.box + np.abs(w0)
-        self._gross.value = min(limits.gross, 2.0 * self.n * limits.box)
-        self._net.value = min(limits.net, 2.0 * self.n * limits.box)
-        self._turnover.value = min(limits.turnover, 2.0 * float(reach.sum()))
         self._cap.value = 2.0 * reach if limits.trade is None else np.minimum(limits.trade, 2.0 * reach)
+        gross, net = min(limits.gross, 2.0 * self.n * limits.box), min(limits.net, 2.0 * self.n * limits.box)
+        turnover = min(limits.turnover, 2.0 * float(reach.sum()))
         vol_most = 2.0 * limits.box * float(np.sqrt(np.maximum(np.diag(cov), 0.0)).sum())
-        self._vol_cap.value = fold * min(limits.vol_target_annual / np.sqrt(self.bars_per_year), vol_most)
+        vol_cap = fold * min(limits.vol_target_annual / np.sqrt(self.bars_per_year), vol_most)
+        self._scalars.value = np.array([self.kappa / scale, limits.box, gross, net, turnover, vol_cap])
         if self.factors:
             loadings, residual = factor_form(cov, self.factors)
             self._loadings.value, self._residual.value = fold * loadings, fold * np.sqrt(residual)
         else:
-            self._lower.value_sparse = _sparse(fold * _cholesky(cov))
+            self._upper.value = fold * _cholesky(cov).T[np.triu_indices(self.n)]
 
     def _run(self, problem: cp.Problem) -> tuple[Array | None, int]:
         with warnings.catch_warnings():
@@ -202,17 +205,20 @@ class Problem:
             vol = self._vol(weights, cov)
             if vol <= target:
                 return weights
-            self._vol_cap.value = float(self._vol_cap.value) * target / vol
+            self._scalars.value = self._scalars.value * np.array([1.0, 1.0, 1.0, 1.0, 1.0, target / vol])
             tighter, _ = self._run(self._hard)
             if tighter is None:
                 break
             weights = tighter
         trade = weights - w0
         a, b = float(trade @ cov @ trade), float(w0 @ cov @ trade)
-        c = float(w0 @ cov @ w0) - target**2 / self.bars_per_year
-        if self._vol(weights, cov) <= target or c > 0.0:
+        here = self._vol(w0, cov)
+        reached = max(target, here)
+        if self._vol(weights, cov) <= reached or here > target + TOLERANCE:
             return weights
-        return np.asarray(w0 + (np.sqrt(b * b - a * c) - b) / a * trade)
+        # A book at its target may be above it by a rounding error: there is a way on from there too.
+        room = max(reached**2 / self.bars_per_year - float(w0 @ cov @ w0), 0.0)
+        return np.asarray(w0 + (np.sqrt(b * b + a * room) - b) / a * trade)
 
     def _acceptable(self, weights: Array, cov: Array, w0: Array, limits: Limits, rung: int) -> bool:
         if not np.isfinite(weights).all() or violation(weights, w0, limits) > TOLERANCE:
@@ -254,11 +260,6 @@ def _cholesky(s: Array) -> Array:
     """Lower triangle of a positive semi-definite matrix; a trace of noise lets a singular one have it too."""
     noise = 1e-13 * max(float(np.trace(s)), 1e-300)
     return np.asarray(np.linalg.cholesky(s + noise * np.eye(len(s))), dtype=np.float64)
-
-
-def _sparse(lower: Array) -> Any:
-    rows, columns = np.tril_indices(len(lower))
-    return coo_array((lower[rows, columns], (rows, columns)), shape=lower.shape)
 
 
 def _invalid(n: int, alpha: Array, cov: Array, w0: Array, limits: Limits) -> str:

@@ -29,7 +29,8 @@ EVENTS_PER_S: Final = 50.0
 """Mean event rate of one instrument; arrivals are Poisson."""
 SIZE_LOG_SD: Final = 1.6
 """Order sizes are lognormal, cut at three standard deviations."""
-SIGN_LAG_EXPONENT: Final = 1.5
+SIGN_LAG_EXPONENT: Final = 1.0
+"""Chance of a lag to be the one copied goes with the lag to the minus this; trade signs then have a long memory."""
 
 VALUE_STEP_NS: Final = NS_PER_S // 4
 STEPS_PER_SESSION: Final = 6.5 * 3600 * 4
@@ -56,11 +57,11 @@ class Listing:
 
 
 LISTINGS: Final[dict[str, Listing]] = {
-    "AAPL": Listing(27_000, 0.16, 80),
-    "AMZN": Listing(22_800, 0.19, 100),
-    "MSFT": Listing(48_000, 0.12, 60),
-    "QQQ": Listing(61_500, 0.10, 130),
-    "SPY": Listing(68_500, 0.08, 200),
+    "AAPL": Listing(27_000, 0.18, 80),
+    "AMZN": Listing(22_800, 0.21, 100),
+    "MSFT": Listing(48_000, 0.13, 60),
+    "QQQ": Listing(61_500, 0.11, 130),
+    "SPY": Listing(68_500, 0.09, 200),
 }
 DEFAULT_INSTRUMENTS: Final = ("SPY", "QQQ", "AAPL", "MSFT")
 

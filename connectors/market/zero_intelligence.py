@@ -5,8 +5,8 @@ falls with the distance from the best price, each resting share has the same cha
 level is a birth-death process), and market orders take from the best. Added, because a desk needs returns worth
 estimating:
 - a fundamental value tilts births, cancellations and market orders towards it;
-- trade signs persist, as DAR(p) of Jacobs & Lewis 1978 with power-law lags: with probability `P_SIGN_COPY` a market
-  order repeats the sign of one of the last `SIGN_MEMORY`;
+- trade signs have a long memory (Lillo & Farmer 2004), as DAR(p) of Jacobs & Lewis 1978 with power-law lags: with
+  probability `P_SIGN_COPY` a market order repeats the sign of one of the last `SIGN_MEMORY`;
 - a market order is no larger than the best queue, as traders who see the book send them.
 A side never runs empty: behind its last level there is always another one.
 """
@@ -28,7 +28,7 @@ DEPTH: Final = 5
 LEVELS_MIN: Final = 12
 LEVELS_MAX: Final = 30
 ROUND_LOT: Final = 100
-SIGN_MEMORY: Final = 64
+SIGN_MEMORY: Final = 500
 
 # The constants below were chosen so that the statistics of docs/reference/synthetic.md fall where they are published.
 P_MARKET: Final = 0.15
@@ -40,10 +40,10 @@ DEPTH_ORDERS: Final = 1.5
 """Median orders resting at a level at which a birth and a death are equally likely."""
 TILT_PER_TICK: Final = 0.25
 """Lean of limit orders and cancellations per tick between value and mid."""
-TRADE_TILT_PER_TICK: Final = 0.6
+TRADE_TILT_PER_TICK: Final = 1.2
 """The same for market orders, P(buy) = (1 + tilt) / 2: those who trade know more."""
 TILT_MAX: Final = 0.9
-P_SIGN_COPY: Final = 0.5
+P_SIGN_COPY: Final = 0.55
 
 
 class Draw(NamedTuple):

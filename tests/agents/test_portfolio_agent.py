@@ -112,6 +112,29 @@ def test_turnover_is_kept_over_all_instruments_together(step: Step) -> None:
     assert sent(outputs, "gate_evidence")[0].value <= 1e-6
 
 
+def test_a_hedge_of_less_than_a_lot_does_not_leave_its_long_above_the_volatility_target() -> None:
+    """QQQ at 8,000 USD a lot rounds to nothing, and SPY alone at its box would be five times as volatile as allowed."""
+    calm = PARAMETERS.model_copy(update={"vol_target_annual": 0.002})
+    alike = np.array([[0.04, 0.0396], [0.0396, 0.04]])
+    hedged = section(
+        mark("SPY", 1e-3),
+        mark("QQQ", -1e-3, bid_ticks=799_990, ask_ticks=800_010),
+        covariance=encode_matrix(alike / MARKET.bars_per_year),
+    )
+    _, outputs = fold(portfolio.make(MARKET, calm, 25_000), [NAV, hedged])
+    lots = {line.instrument: line.lots_target for line in sent(outputs, "portfolio_targets")[0].lines}
+    assert lots["QQQ"] == 0
+    assert 0 < lots["SPY"] * 100 / 100_500 * 0.20 <= 0.002
+
+
+def test_a_covariance_of_another_universe_trades_nothing_and_raises_nothing(step: Step) -> None:
+    strange = section(mark("SPY", 1e-3), mark("QQQ", 0.0), covariance=encode_matrix(np.eye(3)))
+    state, outputs = fold(step, [NAV, position("SPY", 20), strange])
+    assert state.rung == "invalid"
+    assert sent(outputs, "order_intents") == []
+    assert {line.instrument: line.lots_target for line in sent(outputs, "portfolio_targets")[0].lines}["SPY"] == 20
+
+
 def test_the_same_decision_has_the_same_id_however_often_it_is_computed(step: Step) -> None:
     [first], [second] = intents(step, NAV, BULLISH), intents(step, NAV, BULLISH)
     assert first == second

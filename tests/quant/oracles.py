@@ -179,6 +179,7 @@ def compare_microprice() -> float:
             drift[state(*a)] += sign * change
     visits = (stay + move).sum(axis=1)
     chain, step, total = np.linalg.inv(np.eye(size) - stay / visits[:, None]), np.zeros(size), np.zeros(size)
+    np.testing.assert_allclose((chain @ (move / visits[:, None])).sum(axis=1), 1.0)  # the rows of B
     step = chain @ (drift / visits)
     for _ in range(5_000):
         total += step
@@ -514,8 +515,8 @@ def sharpe_rows() -> list[Row]:
     state = moments_of(sample_returns())
     return [
         Row(
-            "performance.sharpe_stats", "streaming SR, skewness, kurtosis", "Pebay 2008", "numpy, scipy.stats", 1e-12,
-            compare_moments, lambda: performance.add_return(state, 0.01),
+            "performance.add_return, sharpe_stats", "streaming SR, skewness, kurtosis", "Pebay 2008",
+            "numpy, scipy.stats", 1e-12, compare_moments, lambda: performance.add_return(state, 0.01),
         ),
         Row("performance.psr", psr_equation, blp, "skfolio.measures", 1e-12, compare_psr,
             lambda: performance.psr(stats)),
@@ -528,7 +529,7 @@ def sharpe_rows() -> list[Row]:
             compare_min_trl, lambda: performance.min_trl(stats, 0.01, 0.95),
         ),
         Row(
-            "performance.drawdown", "(peak - now) / peak", "definition", "pandas cummax", 1e-12,
+            "performance.mark, drawdown", "(peak - now) / peak", "definition", "pandas cummax", 1e-12,
             compare_drawdown, lambda: performance.drawdown(performance.Equity(1.0, 0.9, 1.1)),
         ),
     ]  # fmt: skip
@@ -591,7 +592,7 @@ def signal_rows() -> list[Row]:
             compare_reversal, lambda: signals.update(state, bar, signals.Settings()),
         ),
         Row(
-            "ic.coefficient, r_squared", "(k0 ic0 + sum z u) / (k0 + sum z^2), lagged z", "Grinold & Kahn 1999",
+            "ic.update, coefficient, r_squared", "(k0 ic0 + sum z u) / (k0 + sum z^2), lagged z", "Grinold & Kahn 1999",
             "numpy lstsq with the prior as rows, corrcoef", 1e-12, compare_ic,
             lambda: ic.coefficient(ic.IcState(1.0, 2.0, 3.0, 4), 0.02, 40.0),
         ),
@@ -614,7 +615,7 @@ def covariance_rows() -> list[Row]:
     lw = "Ledoit & Wolf 2004"
     return [
         Row(
-            "covariance.update, ewma", "S = A / sw, A = sum w x x' (N 20)", "RiskMetrics 1996",
+            "covariance.init, update, ewma", "S = A / sw, A = sum w x x' (N 20)", "RiskMetrics 1996",
             "skfolio EWCovariance", 1e-12, compare_ewma, lambda: covariance.update(state, x, 0.97),
         ),
         Row(
@@ -626,7 +627,8 @@ def covariance_rows() -> list[Row]:
             "weighted formula, row by row", 1e-12, compare_weighted_ledoit_wolf, lambda: covariance.estimate(state),
         ),
         Row(
-            "covariance.estimate_vol_corr", "D R D, R shrunk correlation of vol-scaled returns (N 20)", lw,
+            "covariance.init_vol_corr, update_vol_corr, estimate_vol_corr",
+            "D R D, R shrunk correlation of vol-scaled returns (N 20)", lw,
             "pandas ewm, weighted formula", 1e-12, compare_vol_corr, lambda: covariance.estimate_vol_corr(vol_corr),
         ),
         Row(
@@ -668,28 +670,30 @@ def portfolio_rows() -> list[Row]:
             "skfolio MeanRisk", 1e-5, compare_mean_risk, solve,
         ),
         Row(
-            "portfolio.to_lots", "trades rounded towards 0, then repaired (N 20)", "-",
+            "lots.to_lots", "trades rounded towards 0, then repaired (N 20)", "-",
             "share of limits broken over 300 random books", 0.0, compare_lots,
-            lambda: portfolio.to_lots(weights, 1e6, price, ones, zero, limits),
+            lambda: portfolio.to_lots(weights, 1e6, price, ones, zero, limits, 252.0 * s),
         ),
     ]  # fmt: skip
 
 
 def compare_lots() -> float:
-    """Weights that meet the limits: how far, at worst, the rounded positions break them."""
+    """Weights that meet the limits: how far, at worst, the rounded positions break them, volatility included."""
     generator, worst = rng(), 0.0
     for _ in range(300):
         n = int(generator.integers(2, 8))
         price, step = generator.uniform(5, 900, n), generator.integers(1, 11, n)
-        nav = 1e6
-        limits = Limits(0.25, 1.0, 0.3, 0.6, 1.0)
+        nav, spread = 1e6, generator.normal(size=(n, n)) * 0.1
         w = generator.normal(size=n)
         w -= w.mean() * generator.uniform(0.5, 1)
         w *= min(0.25 / np.abs(w).max(), 0.6 / np.abs(w).sum(), 0.3 / max(abs(w.sum()), 1e-9))
-        lots = portfolio.to_lots(w, nav, price, step, np.zeros(n, dtype=np.int64), limits)
+        vol = float(np.sqrt(w @ spread @ spread.T @ w))
+        limits = Limits(0.25, 1.0, 0.3, 0.6, vol)
+        lots = portfolio.to_lots(w, nav, price, step, np.zeros(n, dtype=np.int64), limits, spread @ spread.T)
         got = lots * price / nav
         broken = (np.abs(got).max() - 0.25, np.abs(got).sum() - 0.6, abs(got.sum()) - 0.3)
-        worst = max(worst, *broken, float(np.abs(lots % step).max()))
+        above = float(np.linalg.norm(spread.T @ got)) - vol * (1.0 + 1e-9)
+        worst = max(worst, *broken, above, float(np.abs(lots % step).max()))
     return worst
 
 
@@ -697,7 +701,8 @@ def impact_rows() -> list[Row]:
     state = impact.init_impact()
     return [
         Row(
-            "impact.update_impact", "recursive least squares of slippage/sigma on sqrt(q/V)", "Haykin, ch. 10",
+            "impact.init_impact, update_impact, impact",
+            "recursive least squares of slippage/sigma on sqrt(q/V)", "Haykin, ch. 10",
             "weighted ridge regression", 1e-10, compare_impact,
             lambda: impact.update_impact(state, 0.001, 0.02, 100.0, 1e5),
         ),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +22,7 @@ def lots(weights: list[float], price: list[float], step: int = 1, current: list[
     n = len(weights)
     now = np.array(current if current is not None else [0] * n, dtype=np.int64)
     steps = np.full(n, step, dtype=np.int64)
-    return [int(v) for v in to_lots(np.array(weights), NAV, np.array(price), steps, now, LIMITS)]
+    return [int(v) for v in to_lots(np.array(weights), NAV, np.array(price), steps, now, LIMITS, np.zeros((n, n)))]
 
 
 def test_a_weight_becomes_the_whole_lots_that_fit_it() -> None:
@@ -47,7 +50,8 @@ def test_a_net_limit_that_naive_rounding_breaks_is_met() -> None:
     """Long 0.25 in lots of 9 %, short 0.25 in small ones: rounding each down leaves a net of -0.07 more."""
     limits = Limits(box=0.25, gross=1.0, net=0.0, turnover=1.0, vol_target_annual=1.0)
     price = np.array([90_000.0, 45_000.0])
-    got = to_lots(np.array([0.24, -0.24]), NAV, price, np.ones(2, dtype=np.int64), np.zeros(2, dtype=np.int64), limits)
+    one, zero = np.ones(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
+    got = to_lots(np.array([0.24, -0.24]), NAV, price, one, zero, limits, np.zeros((2, 2)))
     assert violation(got * price / NAV, np.zeros(2), limits) <= 1e-9
     assert np.abs(got).sum() > 0
 
@@ -62,10 +66,61 @@ def test_rounding_never_leaves_a_limit_worse_than_weights_and_positions_were(see
     trade = generator.choice([0.0, 0.01, 1.0], n)
     limits = Limits(0.25, 1.0, 0.3, 0.6, 1.0, trade=trade)
     weights = w0 + np.clip(generator.normal(size=n) * 0.1, -trade, trade)
-    got = to_lots(weights, NAV, price, step, current, limits)
+    got = to_lots(weights, NAV, price, step, current, limits, np.zeros((n, n)))
     assert ((got - current) % step == 0).all()
     before, after = violation(w0, w0, limits), violation(got * price / NAV, w0, limits)
     assert after <= before + 1e-9
+
+
+def test_a_hedge_that_rounds_to_nothing_takes_its_long_with_it() -> None:
+    """The accident: the short is less than a lot, so the long stood alone at twice the volatility that was allowed."""
+    cov = np.array([[0.04, 0.0396], [0.0396, 0.04]])  # two names that move as one, 20 % a year each
+    weights, price = np.array([0.2, -0.19]), np.array([100.0, 195_000.0])
+    limits = Limits(box=0.25, gross=1.0, net=0.3, turnover=1.0, vol_target_annual=0.02)
+    one, zero = np.ones(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
+    assert np.sqrt(weights @ cov @ weights) < 0.02
+    got = to_lots(weights, NAV, price, one, zero, limits, cov)
+    w = got * price / NAV
+    assert np.sqrt(w @ cov @ w) <= 0.02 + 1e-9
+    assert np.abs(w).sum() > 0.05  # smaller, and not just given up
+
+
+def random_book(seed: int, n: int) -> tuple[NDArray[np.float64], tuple[Any, ...]]:
+    """Weights within limits, with their covariance, prices, steps and present positions, from one seed."""
+    generator = np.random.default_rng(seed)
+    price, step = generator.uniform(1, 20_000, n), generator.integers(1, 20, n)
+    spread = generator.normal(size=(n, n)) * 0.1
+    cov = spread @ spread.T + 0.3 * np.outer(generator.uniform(0.1, 0.5, n), generator.uniform(0.1, 0.5, n)).mean()
+    current = generator.integers(-20, 20, n)
+    return np.clip(generator.normal(size=n) * 0.1, -0.2, 0.2), (cov, price, step, current)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.floats(0.5, 1.5))
+def test_rounding_never_lifts_volatility_above_its_target_and_the_present_one(seed: int, n: int, room: float) -> None:
+    """From positions within position limits; where those are broken, mending them comes first."""
+    weights, (cov, price, step, current) = random_book(seed, n)
+    w0 = current * price / NAV
+    target = room * float(np.sqrt(weights @ cov @ weights))
+    limits = Limits(2.0, 10.0, 10.0, 10.0, target)
+    got = to_lots(weights, NAV, price, step.astype(np.int64), current.astype(np.int64), limits, cov)
+    w = got * price / NAV
+    before, after = (float(np.sqrt(v @ cov @ v)) for v in (w0, w))
+    assert after <= max(target, before) + 1e-9
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6))
+def test_weights_within_every_limit_round_from_nothing_to_lots_within_every_limit(seed: int, n: int) -> None:
+    weights, (cov, price, step, _) = random_book(seed, n)
+    size, net = float(np.abs(weights).sum()), abs(float(weights.sum()))
+    target = float(np.sqrt(weights @ cov @ weights))
+    limits = Limits(float(np.abs(weights).max()), size, net, size, target)
+    got = to_lots(weights, NAV, price, step.astype(np.int64), np.zeros(n, dtype=np.int64), limits, cov)
+    w = got * price / NAV
+    assert violation(w, np.zeros(n), limits) <= 1e-9
+    assert np.abs(w).sum() <= size + 1e-9
+    assert np.sqrt(w @ cov @ w) <= target + 1e-9
 
 
 @pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), float("inf")])
@@ -79,6 +134,13 @@ def test_a_weight_that_is_not_finite_or_a_step_of_zero_is_refused() -> None:
         lots([float("nan")], [100.0])
     with pytest.raises(ValueError, match="finite weights and lot steps"):
         lots([0.1], [100.0], step=0)
+
+
+@pytest.mark.parametrize("cov", [np.full((1, 1), np.nan), np.eye(2)])
+def test_a_covariance_that_is_not_finite_or_of_other_instruments_is_refused(cov: NDArray[np.float64]) -> None:
+    one, zero = np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    with pytest.raises(ValueError, match="finite covariance of the same instruments"):
+        to_lots(np.array([0.1]), NAV, np.array([100.0]), one, zero, LIMITS, cov)
 
 
 def test_reducing_scales_towards_zero_until_limits_hold_and_no_further() -> None:
@@ -117,7 +179,7 @@ def test_two_names_over_their_box_are_both_brought_back() -> None:
     current = [2_600, 2_600]
     limits = Limits(box=0.25, gross=1.0, net=0.6, turnover=0.6, vol_target_annual=1.0)
     args = (NAV, np.full(2, 100.0), np.full(2, 300, dtype=np.int64), np.array(current, dtype=np.int64), limits)
-    assert to_lots(np.array([0.25, 0.25]), *args).tolist() == [2_300, 2_300]
+    assert to_lots(np.array([0.25, 0.25]), *args, np.zeros((2, 2))).tolist() == [2_300, 2_300]
 
 
 def test_five_hundred_names_are_rounded_before_the_next_bar() -> None:
@@ -127,6 +189,10 @@ def test_five_hundred_names_are_rounded_before_the_next_bar() -> None:
     weights -= weights.mean()
     weights *= 1.0 / np.abs(weights).sum()
     limits = Limits(box=0.05, gross=1.0, net=0.001, turnover=1.0, vol_target_annual=1.0)
-    got = to_lots(weights, NAV, price, np.full(500, 10, dtype=np.int64), zero, limits) * price / NAV
+    cov = 0.04 * (0.3 + 0.7 * np.eye(500))
+    exact = float(np.sqrt(weights @ cov @ weights))
+    limits = replace(limits, vol_target_annual=exact)
+    got = to_lots(weights, NAV, price, np.full(500, 10, dtype=np.int64), zero, limits, cov) * price / NAV
     assert violation(got, np.zeros(500), limits) <= 1e-9
+    assert np.sqrt(got @ cov @ got) <= exact + 1e-9
     assert np.abs(got).sum() > 0.2

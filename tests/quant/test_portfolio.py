@@ -36,7 +36,7 @@ def alphas(seed: int, n: int) -> Array:
     return np.random.default_rng(seed).normal(size=n) * 1e-3
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, 20])
+@pytest.mark.parametrize("n", [1, 2, 5, 20, 100])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_forecast_becomes_weights_within_every_limit(n: int, seed: int) -> None:
     solution = solve(alphas(seed, n), np.zeros(n))
@@ -45,6 +45,14 @@ def test_a_forecast_becomes_weights_within_every_limit(n: int, seed: int) -> Non
     assert solution.turnover <= 0.5 + TOLERANCE
     assert solution.vol_annual <= 0.10 + TOLERANCE
     assert np.abs(solution.weights).sum() > 1e-3
+
+
+def test_a_gross_limit_that_binds_at_a_hundred_names_is_not_broken_by_a_solver_that_stops_early() -> None:
+    """The accident, with a first-order solver at its default tolerance: 6e-4 above the limit."""
+    tight = replace(LIMITS, gross=0.3, turnover=2.0)
+    solution = solve(alphas(5, 100), np.zeros(100), tight)
+    assert solution.rung == 0
+    assert float(np.abs(solution.weights).sum()) == pytest.approx(0.3, abs=TOLERANCE)
 
 
 def test_one_asset_is_clipped_to_its_box() -> None:
@@ -239,6 +247,21 @@ def test_a_book_at_its_volatility_target_keeps_finding_optima_in_the_factor_form
         assert (solution.rung, solution.status) == (0, "optimal")
         binding += solution.vol_annual > 0.0999
         w0 = solution.weights
+    assert binding >= 2
+
+
+def test_a_book_above_its_target_by_a_rounding_error_has_a_way_on_in_the_factor_form() -> None:
+    """The accident: 0.1000000001 counted as broken already, the way back was not taken, and turnover gave way."""
+    n, generator = 60, np.random.default_rng(7)
+    cov = np.cov((generator.normal(size=(200, n)) + 0.7 * generator.normal(size=(200, 1))).T * 0.01)
+    model = Problem(n, bars_per_year=252.0, gamma=GAMMA, kappa=KAPPA, factors=10)
+    binding = 0
+    for seed in range(10):
+        w0 = alphas(seed, n)
+        w0 *= 0.1000005 / float(np.sqrt(w0 @ cov @ w0 * 252.0))
+        solution = model.solve(2.0 * alphas(seed, n), cov, w0, replace(LIMITS, gross=10.0, net=10.0))
+        assert (solution.rung, solution.status) == (0, "optimal")
+        binding += solution.vol_annual > 0.1
     assert binding >= 2
 
 
