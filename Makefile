@@ -8,6 +8,7 @@ SEED ?= 7
 DURATION ?= 0
 
 KILLS ?= 50
+RUNS ?= 10
 
 .PHONY: demo test check chaos bench gateway lock clean
 
@@ -24,8 +25,10 @@ check: $(VENV)/dev.stamp ## the fast inner loop: style, types, layers, unit and 
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -m "not stack and not slow"
 
-chaos: $(VENV)/dev.stamp ## the long campaign of kill -9 on real Kafka: KILLS=, SEED=
-	@$(BIN)/python -m tests.chaos.campaign --kills $(KILLS) --seed $(SEED)
+chaos: $(VENV)/dev.stamp ## the long campaign of kill -9 and frost on real Kafka, its controls, and each crash point: KILLS=, RUNS=, SEED=, TRANSPORT=single
+	@$(BIN)/python -m tests.chaos.campaign --kills $(KILLS) --seed $(SEED) --transport $(or $(TRANSPORT),batched)
+	@$(BIN)/python -m tests.chaos.campaign --control --seed $(SEED)
+	@$(BIN)/python -m tests.chaos.crash_points --runs $(RUNS) --seed $(SEED)
 
 bench: $(VENV)/dev.stamp ## the order-flow job side by side with other stream processors; writes docs/reference/benchmarks.md
 	@$(BIN)/python -m benchmarks.ofi_job

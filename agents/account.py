@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
+from agents import ledger
 from agents.spec import UNCHANGED, Out, Record
 from contracts.controls import Alert, GateEvidence, ResolveCommand, RiskEvent
 from contracts.orders import (
@@ -38,7 +40,7 @@ class AccountRow:
 
     `complete` has the last epoch whose READY has come on each of the two topics, and `sides` the positions as of then;
     `copy` is a drop copy that waits for its session, `suspected` the differences that the last one found, `breaks` the
-    open ones.
+    open ones, `own_cash` our side of the cash.
     """
 
     account: str = ""
@@ -52,6 +54,7 @@ class AccountRow:
     copy: DropCopy | None = None
     suspected: dict[str, str] = field(default_factory=dict)
     breaks: dict[str, str] = field(default_factory=dict)
+    own_cash: ledger.CashLedger = field(default_factory=ledger.CashLedger)
     health: dict[str, float] = field(default_factory=dict)
 
 
@@ -61,9 +64,9 @@ ACCOUNT = TableSpec("account", AccountRow, "broker's account values and position
 def key(message: Any) -> str | None:
     match message:
         case ExecutionReport():
-            return "desk" if message.kind in ("FILL", "CORRECTION") else None
+            return "desk" if message.kind != "STATE" else None
         case ResolveCommand():
-            return "desk" if message.instrument is not None else None
+            return "desk" if message.instrument is not None or message.cash else None
         case BrokerAccount() | BrokerPosition() | DropCopy() | SessionEvent() | SessionHealth() | RiskEvent():
             return "desk"
     return None
@@ -79,6 +82,7 @@ def step(state: AccountRow | None, record: Record) -> tuple[AccountRow, Sequence
         case BrokerPosition():
             state.broker_positions[message.instrument] = message.position_lots
         case ExecutionReport():
+            ledger.book(state.own_cash, message)
             sign = 1 if message.side == "BUY" else -1
             before = state.own_positions.get(message.instrument, 0)
             state.own_positions[message.instrument] = before + sign * (message.fill_lots - message.replaced_lots)
@@ -97,6 +101,8 @@ def step(state: AccountRow | None, record: Record) -> tuple[AccountRow, Sequence
                 return state, _drop_copy(state, copy)
         case RiskEvent():
             return state, _evidence(state, message.ts_event_ns)
+        case ResolveCommand() if message.cash:
+            return state, ledger.resolve(state.own_cash, Decimal(state.cash), message)
         case ResolveCommand() if message.instrument is not None:
             return state, _resolve(state, message, message.instrument)
     return state, ()
@@ -113,7 +119,11 @@ def _values(state: AccountRow, message: BrokerAccount) -> list[Out]:
         buying_power=message.buying_power,
         ts_ns=message.ts_ns,
     )
-    return [Out(ACCOUNT_VALUES, message.account, value)]
+    outputs = [Out(ACCOUNT_VALUES, message.account, value)]
+    # While a snapshot is read, executions that the broker's cash has in it are still to come.
+    if state.session is SessionState.READY and state.complete and _complete(state):
+        outputs += ledger.compare(state.own_cash, message.cash, message.ts_ns)
+    return outputs
 
 
 def _session(state: AccountRow, session: SessionEvent, topic: str) -> Sequence[Out]:
@@ -197,7 +207,11 @@ def _close(state: AccountRow, name: str, lots: int, source: Source, reason: str,
 
 def _evidence(state: AccountRow, ts_event_ns: int) -> list[Out]:
     """Evidence of stage 5, on the clock of risk: event time, as that of all other stages."""
-    facts = {"execution.position_breaks": float(len(state.breaks)), **state.health}
+    breaks = {
+        "execution.position_breaks": float(len(state.breaks)),
+        "execution.cash_breaks": float(state.own_cash.open),
+    }
+    facts = breaks | state.health
     return [
         Out(GATE_EVIDENCE, "5", GateEvidence(stage=5, name=name, value=value, ts_event_ns=ts_event_ns))
         for name, value in facts.items()

@@ -2,28 +2,41 @@
 
 Everything it needs arrives as messages: the session's state and the life of every order (`exec_reports`), prices
 (`signal_events`), risk (`risk_events`), the account (`account_values`), kills and the switch (`control`), verdicts
-(`gate_verdicts`). What has not arrived, or is too old, denies. An intent larger than its share of the volume goes out
-in children, one a bucket; a kill that flattens closes positions once the instrument's orders are over.
+(`gate_verdicts`), what every worker runs (`workers`). What has not arrived, or is too old, denies. An intent larger
+than its share of the volume goes out in children, one a bucket; a kill that flattens closes positions once the
+instrument's orders are over. An amend of a working order passes the controls of any order, with its new terms.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from decimal import ROUND_DOWN, ROUND_UP, Decimal
+from decimal import Decimal
 from typing import Any, Final
 
-from agents.controls import facts
-from agents.controls.checks import MINUTE_NS, Case, Finding, content, findings, share_lots
-from agents.controls.state import AdmissionState, Parent, Window, Working
+from agents.controls import facts, journal
+from agents.controls.case import Case, Finding, Identity, cap_ticks
+from agents.controls.checks import findings
+from agents.controls.exposure import share_lots
+from agents.controls.state import AdmissionState, Parent, Working
 from agents.parameters import Limits
 from agents.spec import Out, Record, Step
-from contracts.controls import DecisionRecord, Denial
+from contracts.controls import Denial
 from contracts.instruments import INSTRUMENTS
 from contracts.market import Heartbeat, Side
-from contracts.orders import ExecutionReport, Input, OrderCommand, OrderIntent, SessionState
+from contracts.orders import (
+    AmendCommand,
+    AmendIntent,
+    CancelCommand,
+    CancelIntent,
+    ExecutionReport,
+    Input,
+    OrderCommand,
+    OrderIntent,
+    SessionState,
+)
 from contracts.signals import SignalEvent
-from contracts.topics import DECISIONS, ORDER_COMMANDS
+from contracts.topics import ORDER_COMMANDS
 from tables.rows import TableSpec
 
 ADMISSION = TableSpec("admission", AdmissionState, "session, switch, verdicts, marks, positions and locks, one row")
@@ -36,26 +49,32 @@ def key(message: Any) -> str | None:
     return None if isinstance(message, Heartbeat) else "desk"
 
 
-def make(limits: Limits, universe: Sequence[str], configuration_hash: str) -> Step:
-    """The step with these limits; `configuration_hash` names them in each decision."""
-    desk = Admission(limits, frozenset(universe), configuration_hash)
+def make(limits: Limits, universe: Sequence[str], identity: Identity) -> Step:
+    """The step with these limits; `identity` is what this worker runs, named in each decision."""
+    desk = Admission(limits, frozenset(universe), identity)
     return desk.step
 
 
 class Admission:
     """The step and its constants."""
 
-    def __init__(self, limits: Limits, universe: frozenset[str], configuration_hash: str) -> None:
+    def __init__(self, limits: Limits, universe: frozenset[str], identity: Identity) -> None:
         self._limits = limits
         self._universe = universe
-        self._hash = configuration_hash
+        self._identity = identity
+        self._shown = journal.shown(limits)
 
     def step(self, state: AdmissionState | None, record: Record) -> tuple[AdmissionState, Sequence[Out]]:
         """An intent is decided on, anything else is learnt; marks and reports let waiting orders go on."""
         state = state or AdmissionState()
         message = record.message
-        if isinstance(message, OrderIntent):
-            return state, self.decide(state, message, record.input)
+        match message:
+            case OrderIntent():
+                return state, self.decide(state, message, record.input)
+            case AmendIntent():
+                return state, self._amend(state, message, record.input)
+            case CancelIntent():
+                return state, self._cancel(state, message, record.input)
         outputs = facts.learn(state, message, self._limits)
         if isinstance(message, SignalEvent | ExecutionReport):
             outputs += self._go_on(state, message.instrument, record.input)
@@ -66,7 +85,7 @@ class Admission:
         limits = facts.in_force(state, self._limits, intent.ts_event_ns)
         share = share_lots(intent, limits)
         lots = min(intent.quantity_lots, share or intent.quantity_lots)
-        case = Case(state, intent, limits, self._universe, lots)
+        case = self._case(state, intent, limits, lots)
         found = findings(case)
         state.parents.pop(intent.instrument, None)
         outputs: list[Out] = []
@@ -74,9 +93,61 @@ class Admission:
             parent = Parent(intent, lots, 1) if lots < intent.quantity_lots else None
             if parent is not None:
                 state.parents[intent.instrument] = parent
-            outputs.append(self._admit(case, intent, parent, sent_before=0))
-        self._remember(case, found)
-        return [self._record(state, intent, source, found, limits), *outputs]
+            outputs.append(self._admit(case, parent, sent_before=0))
+        return [self._decided(case, intent, source, found), *outputs]
+
+    def _amend(self, state: AdmissionState, amend: AmendIntent, source: Input) -> list[Out]:
+        """New terms of a working order; until the gateway has spoken, the larger of both quantities counts."""
+        working, mark = state.working.get(amend.instrument), state.marks.get(amend.instrument)
+        terms = OrderIntent(
+            intent_id=amend.intent_id,
+            strategy=amend.strategy,
+            instrument=amend.instrument,
+            side="SELL" if working is not None and working.side == "SELL" else "BUY",
+            quantity_lots=amend.quantity_lots,
+            arrival_bid_ticks=mark.bid_ticks if mark else 1,
+            arrival_ask_ticks=mark.ask_ticks if mark else 1,
+            position_lots=state.positions.get(amend.instrument, 0),
+            regime="calm",
+            ts_event_ns=amend.ts_event_ns,
+            ts_ingest_ns=amend.ts_ingest_ns,
+            bucket_ns=amend.bucket_ns,
+            inputs=amend.inputs,
+            order_type="LIMIT",
+            limit_price=amend.limit_price,
+            time_in_force="DAY",
+        )
+        limits = facts.in_force(state, self._limits, amend.ts_event_ns)
+        lots = amend.quantity_lots - (working.filled_lots if working is not None else 0)
+        case = self._case(state, terms, limits, lots, amend)
+        found = findings(case)
+        record = self._decided(case, amend, source, found, f"admitted as an amend of intent {amend.amends}")
+        if found or working is None:
+            return [record]
+        working.amend_id, working.amend_lots = amend.intent_id, amend.quantity_lots
+        command = AmendCommand(
+            intent_id=amend.amends,
+            amend_id=amend.intent_id,
+            instrument=amend.instrument,
+            quantity_lots=amend.quantity_lots,
+            limit_price=amend.limit_price,
+            ts_ingest_ns=amend.ts_ingest_ns,
+        )
+        return [record, Out(ORDER_COMMANDS, amend.amends, command)]
+
+    def _cancel(self, state: AdmissionState, cancel: CancelIntent, source: Input) -> list[Out]:
+        """A cancel makes the desk safer, so no limit denies it: only that its strategy has no such order."""
+        working = state.working.get(cancel.instrument)
+        found: list[Finding] = []
+        if working is None or working.intent_id != cancel.cancels or working.strategy not in ("", cancel.strategy):
+            found = [(Denial.ORDER_NOT_WORKING, f"no order of intent {cancel.cancels} and {cancel.strategy} works")]
+        text = f"admitted as a cancel of intent {cancel.cancels}"
+        record = journal.decision(state, cancel, source, found, self._shown, self._identity, text)
+        if found:
+            return [record]
+        journal.count_message(state, cancel.ts_event_ns)
+        command = CancelCommand(intent_id=cancel.cancels, reason=f"{cancel.strategy} asks for it")
+        return [record, Out(ORDER_COMMANDS, cancel.cancels, command)]
 
     def _go_on(self, state: AdmissionState, instrument: str, source: Input) -> list[Out]:
         """What waits for this instrument to be free: its end by a kill, or the next child of a parent."""
@@ -109,17 +180,16 @@ class Admission:
                 "ts_event_ns": now_ns,
             }
         )
-        case = Case(state, child, limits, self._universe, child.quantity_lots)
+        case = self._case(state, child, limits, child.quantity_lots)
         found = findings(case)
         outputs: list[Out] = []
         if found:
             del state.parents[intent.instrument]
         else:
-            outputs.append(self._admit(case, child, parent, sent_before=parent.sent_lots))
+            outputs.append(self._admit(case, parent, sent_before=parent.sent_lots))
             parent.sent_lots += child.quantity_lots
             parent.children += 1
-        self._remember(case, found)
-        return [self._record(state, child, source, found, limits), *outputs]
+        return [self._decided(case, child, source, found), *outputs]
 
     def _flatten(self, state: AdmissionState, instrument: str, source: Input) -> list[Out]:
         """Close a position that a kill wants closed: at each mark, until it is."""
@@ -129,7 +199,6 @@ class Admission:
             return []
         if mark is None or mark.halted or self._limits.collar_frac is None:
             return []
-        why = state.flattening[instrument]
         side: Side = "SELL" if position > 0 else "BUY"
         intent = OrderIntent(
             intent_id=_digest(f"flatten|{instrument}|{mark.ts_event_ns}|{position}"),
@@ -148,26 +217,30 @@ class Admission:
         )
         if intent.intent_id in state.recent:
             return []
-        case = Case(state, intent, self._limits, self._universe, intent.quantity_lots)
-        command = self._admit(case, intent, None, sent_before=0, reduces=True)
-        self._remember(case, [])
-        return [self._record(state, intent, source, [], self._limits, f" to flatten: {why}"), command]
+        case = self._case(state, intent, self._limits, intent.quantity_lots)
+        command = self._admit(case, None, sent_before=0, reduces=True)
+        text = f"{self._admitted(state)} to flatten: {state.flattening[instrument]}"
+        return [self._decided(case, intent, source, [], text), command]
 
-    def _admit(
-        self, case: Case, intent: OrderIntent, parent: Parent | None, *, sent_before: int, reduces: bool = False
-    ) -> Out:
+    def _case(
+        self, state: AdmissionState, intent: OrderIntent, limits: Limits, lots: int, amend: AmendIntent | None = None
+    ) -> Case:
+        return Case(state, intent, limits, self._universe, lots, self._identity, amend)
+
+    def _admit(self, case: Case, parent: Parent | None, *, sent_before: int, reduces: bool = False) -> Out:
         """The command, under an order id of its own; its exposure counts from here on."""
-        state = case.state
+        state, intent = case.state, case.intent
         command = OrderCommand(
             intent_id=intent.intent_id,
             order_id=state.next_order_id,
             instrument=intent.instrument,
             side=intent.side,
             quantity_lots=case.lots,
-            limit_price=_cap(case),
-            time_in_force="IOC",
+            limit_price=intent.limit_price or _cap(case),
+            time_in_force=intent.time_in_force,
             ts_event_ns=intent.ts_event_ns,
             ts_ingest_ns=intent.ts_ingest_ns,
+            order_type=intent.order_type,
             strategy=intent.strategy,
             reduces=reduces or case.reduces,
             parent_id=parent.intent.intent_id if parent else None,
@@ -176,66 +249,24 @@ class Admission:
         )
         state.next_order_id += 1
         state.admitted += 1
-        state.working[intent.instrument] = Working(intent.intent_id, intent.side, case.lots)
+        state.working[intent.instrument] = Working(
+            intent.intent_id, intent.side, case.lots, strategy=intent.strategy, child=parent is not None
+        )
         return Out(ORDER_COMMANDS, intent.intent_id, command)
 
-    def _remember(self, case: Case, found: list[Finding]) -> None:
-        """Counters and windows after a decision; what is older than any intent may be is forgotten."""
-        state, intent, limits = case.state, case.intent, case.limits
-        now_ns, bucket_ns = intent.ts_event_ns, intent.bucket_ns
-        for reason, _ in found:
-            state.denied[reason] = state.denied.get(reason, 0) + 1
-        if any(reason is Denial.REPEATED_EXECUTION for reason, _ in found):
-            numbers = next(numbers for reason, numbers in found if reason is Denial.REPEATED_EXECUTION)
-            state.throttled.setdefault(case.strategy_instrument, numbers)
-        oldest_ns = now_ns - bucket_ns * ((limits.intent_age_buckets_max or 0) + PARENT_LIFE_BUCKETS)
-        state.recent = {name: ts for name, ts in state.recent.items() if ts >= oldest_ns}
-        state.recent[intent.intent_id] = now_ns
-        if found:
-            return
-        window_ns = now_ns - bucket_ns * (limits.duplicate_window_buckets or 0)
-        state.contents = {text: ts for text, ts in state.contents.items() if ts > window_ns}
-        state.contents[content(intent)] = now_ns
-        minute = now_ns // MINUTE_NS * MINUTE_NS
-        state.rate = Window(minute, state.rate.count + 1 if state.rate.start_ns == minute else 1)
-        repeats = state.repeats.get(case.strategy_instrument)
-        if repeats is None or case.age_buckets(repeats.start_ns) >= (limits.repeat_window_buckets or 0):
-            state.repeats[case.strategy_instrument] = Window(now_ns, 1)
-        else:
-            repeats.count += 1
-
-    def _record(
-        self,
-        state: AdmissionState,
-        intent: OrderIntent,
-        source: Input,
-        found: list[Finding],
-        limits: Limits,
-        more: str = "",
+    def _decided(
+        self, case: Case, request: journal.Request, source: Input, found: list[Finding], admitted: str = ""
     ) -> Out:
-        message = "; ".join(f"denied {reason}: {numbers} intent={intent.intent_id}" for reason, numbers in found)
-        used = limits.model_dump(mode="json", exclude_none=True, exclude={"adv_lots"})
-        record = DecisionRecord(
-            intent_id=intent.intent_id,
-            instrument=intent.instrument,
-            admitted=not found,
-            reasons=tuple(reason for reason, _ in found),
-            message=message or f"admitted as order {state.next_order_id - 1}{more}",
-            verdicts={str(stage): verdict.verdict.value for stage, verdict in sorted(state.verdicts.items())},
-            inputs=(source, *intent.inputs),
-            limits={name: str(value) for name, value in sorted(used.items())},
-            configuration_hash=self._hash,
-            ts_event_ns=intent.ts_event_ns,
-            previous_hash=state.last_hash,
-            record_hash="",
-        )
-        state.last_hash = chain_hash(record)
-        return Out(DECISIONS, intent.intent_id, record.model_copy(update={"record_hash": state.last_hash}))
+        """Count and record a decision; what is older than any intent may be is forgotten."""
+        intent, limits = case.intent, case.limits
+        buckets = (limits.intent_age_buckets_max or 0) + PARENT_LIFE_BUCKETS
+        journal.remember(case, found, intent.ts_event_ns - intent.bucket_ns * buckets)
+        text = admitted or self._admitted(case.state)
+        shown = self._shown if limits is self._limits else journal.shown(limits)
+        return journal.decision(case.state, request, source, found, shown, self._identity, text)
 
-
-def chain_hash(record: DecisionRecord) -> str:
-    """SHA-256 of a record without its own hash; it holds the hash of the record before, and so all of them."""
-    return hashlib.sha256(record.model_copy(update={"record_hash": ""}).model_dump_json().encode()).hexdigest()
+    def _admitted(self, state: AdmissionState) -> str:
+        return f"admitted as order {state.next_order_id - 1}"
 
 
 def _digest(text: str) -> str:
@@ -243,11 +274,7 @@ def _digest(text: str) -> str:
 
 
 def _cap(case: Case) -> Decimal:
-    """The limit of a marketable order: through the far side of the quote by the collar and no further."""
-    spec, mark = INSTRUMENTS[case.intent.instrument], case.state.marks[case.intent.instrument]
-    collar = Decimal(str(case.limits.collar_frac))
-    if case.intent.side == "BUY":
-        ticks = (mark.ask_ticks * (1 + collar)).to_integral_value(ROUND_DOWN)
-    else:
-        ticks = (mark.bid_ticks * (1 - collar)).to_integral_value(ROUND_UP)
-    return spec.price(int(ticks))
+    """The limit of a marketable order, and the price at which a market order is valued."""
+    mark = case.state.marks[case.intent.instrument]
+    collar_frac = float(case.limits.collar_frac or 0.0)
+    return INSTRUMENTS[case.intent.instrument].price(cap_ticks(mark, case.intent.side, collar_frac))

@@ -14,12 +14,14 @@ from agents import (
     latch,
     normalise,
     ofi,
+    orders,
     positions,
     regime,
     risk,
     sequence,
     signals,
 )
+from agents.controls.case import Identity
 from agents.gates import gate
 from agents.gates.stages import STAGES
 from agents.parameters import Desk
@@ -38,13 +40,16 @@ GROUPS: Final = {
 """One group is one app id, one worker process, one Kubernetes workload."""
 
 
-def catalogue(group: str, desk: Desk, configuration_hash: str) -> list[AgentSpec]:
-    """The agents of one group ("all" for every group). Making the portfolio step compiles the optimiser."""
+def catalogue(group: str, desk: Desk, configuration_hash: str, build: str = "") -> list[AgentSpec]:
+    """The agents of one group ("all" for every group). Making the portfolio step compiles the optimiser.
+
+    `build` and `configuration_hash` are what this worker runs: execution denies while any other runs something else.
+    """
     makers: dict[str, Callable[[], list[AgentSpec]]] = {
         "ingest": _ingest,
         "signals": lambda: _signals(desk),
         "portfolio": lambda: _portfolio(desk),
-        "execution": lambda: _execution(desk, configuration_hash),
+        "execution": lambda: _execution(desk, Identity(build, configuration_hash)),
         "risk": lambda: _risk(desk),
         "gates": _gates,
         "web": list,
@@ -64,6 +69,7 @@ def _ingest() -> list[AgentSpec]:
             normalise.key,
             sequence.SEQUENCES,
             forward=t.MARKET_EVENTS,
+            refuse=normalise.refuse,
             outputs=(t.MARKET_EVENTS, t.GATE_EVIDENCE),
         )
     ]
@@ -135,7 +141,7 @@ def _portfolio(desk: Desk) -> list[AgentSpec]:
     ]
 
 
-def _execution(desk: Desk, configuration_hash: str) -> list[AgentSpec]:
+def _execution(desk: Desk, identity: Identity) -> list[AgentSpec]:
     return [
         AgentSpec(
             "admission",
@@ -149,8 +155,9 @@ def _execution(desk: Desk, configuration_hash: str) -> list[AgentSpec]:
                 t.ACCOUNT_VALUES,
                 t.CONTROL,
                 t.GATE_VERDICTS,
+                t.WORKERS,
             ),
-            admission.make(desk.limits, desk.market.universe, configuration_hash),
+            admission.make(desk.limits, desk.market.universe, identity),
             admission.key,
             admission.ADMISSION,
             write_ahead=True,
@@ -163,7 +170,7 @@ def _execution(desk: Desk, configuration_hash: str) -> list[AgentSpec]:
             (t.ORDER_COMMANDS, t.BROKER_EVENTS, t.CONTROL),
             execution.step,
             execution.key,
-            execution.ORDERS,
+            orders.ORDERS,
             forward=t.EXEC_REPORTS,
             outputs=(t.EXEC_REPORTS, t.ALERTS),
         ),

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agents.gates.gate import label_of
 from agents.parameters import KillLimits
 from agents.spec import UNCHANGED, Out, Record, Step
 from contracts.controls import (
+    DATA_AGE,
     Alert,
     GateEvidence,
     KillCommand,
@@ -39,7 +41,7 @@ EVIDENCE: Final = {
 
 @dataclass(slots=True)
 class SwitchRow:
-    """The switch; `announced` once its state has been published. `evidence_ns` is the last time of any evidence."""
+    """The switch; `announced` once its state has been published. `data_ns` is the time of the freshest record."""
 
     state: TradingState = TradingState.ACTIVE
     by: str = "start"
@@ -91,15 +93,16 @@ def _risk(row: SwitchRow, risk: RiskEvent, limits: KillLimits) -> Sequence[Out]:
 
 
 def _evidence(row: SwitchRow, evidence: GateEvidence, limits: KillLimits) -> Sequence[Out]:
-    if evidence.stage == 1:
-        row.data_ns = max(row.data_ns, evidence.ts_event_ns)
+    if evidence.name == DATA_AGE:
+        row.data_ns = max(row.data_ns, evidence.ts_event_ns - int(evidence.value * 1e9))
+        return ()
     name = EVIDENCE.get(evidence.name)
     if name is None or row.state is TradingState.HALTED:
-        return () if evidence.stage == 1 else UNCHANGED
+        return UNCHANGED
     limit = getattr(limits, name)
     if limit is not None and evidence.value <= limit:
-        return () if evidence.stage == 1 else UNCHANGED
-    text = f"{name} is not set" if limit is None else f"{evidence.name}={evidence.value:.6g} {name}={limit:g}"
+        return UNCHANGED
+    text = f"{name} is not set" if limit is None else f"{label_of(evidence)}={evidence.value:.6g} {name}={limit:g}"
     return _trip(row, "evidence", text, evidence.ts_event_ns)
 
 
@@ -119,7 +122,7 @@ def breached(risk: RiskEvent, limits: KillLimits) -> str:
 
 
 def stale(row: SwitchRow, risk: RiskEvent, limits: KillLimits) -> str:
-    """Whether market data has gone quiet: its evidence is that old while event time goes on."""
+    """Whether the whole market has gone quiet: the freshest record of all is that old while heartbeats go on."""
     if limits.data_age_s_max is None:
         return "data_age_s_max is not set"
     age_s = (risk.ts_event_ns - row.data_ns) / 1e9

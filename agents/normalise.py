@@ -8,9 +8,9 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-from agents.sequence import RefusedError, SequenceState, check_order, take
+from agents.sequence import RefusedError, SequenceState, check_heartbeat, check_order, take
 from agents.spec import UNCHANGED, Out, Record
-from contracts.controls import DeadLetter, DeadLetterReason, GateEvidence
+from contracts.controls import DATA_AGE, DeadLetter, DeadLetterReason, GateEvidence
 from contracts.instruments import INSTRUMENTS
 from contracts.market import (
     Bar,
@@ -22,7 +22,6 @@ from contracts.market import (
     Raw,
     RawBar,
     RawBook,
-    RawHalt,
     RawTick,
     RawTrade,
     Tick,
@@ -43,7 +42,7 @@ UNKNOWN = "?"
 
 
 def key(message: Any) -> str:
-    if isinstance(message, Heartbeat):
+    if message.type == "heartbeat":
         return BROADCAST
     return str(message.instrument) if message.instrument in INSTRUMENTS else UNKNOWN
 
@@ -52,30 +51,53 @@ def step(state: SequenceState | None, record: Record) -> tuple[SequenceState, Se
     """One record of `market_raw`."""
     state = state or SequenceState()
     message = record.message
-    if isinstance(message, Heartbeat):
+    if message.type == "heartbeat":
         return _heartbeat(state, message)
+    if not state.instrument:
+        state.instrument = key(message)
     try:
         check_order(state, message, replayed=record.replayed)
         event = normalise(message)
     except RefusedError as refused:
         state.refused += 1
-        return state, [
-            Out(DLQ_MARKET_EVENTS, f"{record.topic}/{record.partition}/{record.offset}", _letter(record, refused))
-        ]
+        return state, [_letter(record, refused)]
     take(state, message)
     state.accepted += 1
     return state, [Out(MARKET_EVENTS, message.instrument, event)]
 
 
+def refuse(states: Sequence[SequenceState], record: Record) -> Out | None:
+    """The dead letter of a heartbeat that no market explains: it would close all windows of its partition for good.
+
+    One that a person has replayed is believed: the way out after an outage that was longer.
+    """
+    if record.replayed:
+        return None
+    try:
+        check_heartbeat(states, record.message)
+    except RefusedError as refused:
+        return _letter(record, refused)
+    return None
+
+
 def _heartbeat(state: SequenceState, message: Heartbeat) -> tuple[SequenceState, Sequence[Out]]:
+    """What share of an instrument's records was refused, and how old the last good one is.
+
+    Of names that we do not trade there is no data to judge: they are all refused, each with a dead letter, and must not
+    stop what we do trade.
+    """
     total = state.accepted + state.refused
-    if total == 0 or message.ts_event_ns < state.evidence_ns + EVIDENCE_EVERY_NS:
+    if total == 0 or state.instrument == UNKNOWN or message.ts_event_ns < state.evidence_ns + EVIDENCE_EVERY_NS:
         return state, UNCHANGED
     state.evidence_ns = message.ts_event_ns
-    evidence = GateEvidence(
-        stage=1, name="data.refused_frac", value=state.refused / total, ts_event_ns=message.ts_event_ns
-    )
-    return state, [Out(GATE_EVIDENCE, "1", evidence)]
+    numbers = {"data.refused_frac": state.refused / total}
+    if state.accepted:
+        numbers[DATA_AGE] = max(0.0, (message.ts_event_ns - state.ts_event_ns) / 1e9)
+    facts = [
+        GateEvidence(stage=1, name=name, value=value, ts_event_ns=message.ts_event_ns, instrument=state.instrument)
+        for name, value in numbers.items()
+    ]
+    return state, [Out(GATE_EVIDENCE, "1", fact) for fact in facts]
 
 
 def normalise(message: Raw) -> Market:
@@ -91,13 +113,13 @@ def normalise(message: Raw) -> Market:
         "ts_event_ns": message.ts_event_ns,
         "ts_ingest_ns": message.ts_ingest_ns,
     }
-    if isinstance(message, RawHalt):
+    if message.type == "raw_halt":
         return Halt(**common, halted=message.halted)
-    if isinstance(message, RawTrade):
+    if message.type == "raw_trade":
         return _trade(message, common)
-    if isinstance(message, RawTick):
+    if message.type == "raw_tick":
         return _tick(message, common)
-    if isinstance(message, RawBar):
+    if message.type == "raw_bar":
         return _bar(message, common)
     return _book(message, common)
 
@@ -197,14 +219,15 @@ def _number(text: str, field: str) -> Decimal:
     return number
 
 
-def _letter(record: Record, refused: RefusedError) -> DeadLetter:
-    return DeadLetter(
+def _letter(record: Record, refused: RefusedError) -> Out:
+    letter = DeadLetter(
         reason=refused.reason,
         field=refused.field,
         detail=refused.detail,
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        contract_version=1,
+        contract_version=record.message.schema_version,
         original=base64.b64encode(record.value).decode(),
     )
+    return Out(DLQ_MARKET_EVENTS, letter.source, letter)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.spec import UNCHANGED, Out, Record, Step
-from contracts.market import DepthUpdate, Halt, Heartbeat, Market, Quote, Source, Trade
+from contracts.market import DepthUpdate, Quote, Source
 from contracts.signals import OfiEvent
 from contracts.topics import BROADCAST, OFI_EVENTS
 from quant.ofi import NO_ASK, NO_BID, level1
@@ -48,7 +48,7 @@ OFI = TableSpec("ofi", OfiState, "last quote and open bucket of order-flow imbal
 
 
 def key(message: Any) -> str:
-    return BROADCAST if isinstance(message, Heartbeat) else str(message.instrument)
+    return BROADCAST if message.type == "heartbeat" else str(message.instrument)
 
 
 def make(bucket_ns: int) -> Step:
@@ -56,25 +56,29 @@ def make(bucket_ns: int) -> Step:
 
     def step(state: OfiState | None, record: Record) -> tuple[OfiState | None, Sequence[Out]]:
         message = record.message
-        bucket = bucket_of(message, bucket_ns)
-        outputs: list[Out] = []
-        opened = state.bucket if state is not None else bucket
-        if state is not None and bucket > opened:
-            state, outputs = close(state, bucket, bucket_ns, message.ts_ingest_ns)
-        if state is not None and superseded(state, message, bucket):
-            return state, UNCHANGED
-        if isinstance(message, Quote):
+        kind, ts_event_ns = message.type, message.ts_event_ns
+        # The bucket an event falls in; for a heartbeat the one that is open after it.
+        bucket = ts_event_ns // bucket_ns + 1 if kind == "heartbeat" else -(-ts_event_ns // bucket_ns)
+        outputs: Sequence[Out] = ()
+        opened = bucket
+        if state is not None:
+            opened = state.bucket
+            if bucket > opened:
+                state, outputs = close(state, bucket, bucket_ns, message.ts_ingest_ns)
+            if state is not None and superseded(state, message, kind, bucket):
+                return state, UNCHANGED
+        if kind == "quote":
             bid, bid_lots, ask, ask_lots = message.bid_ticks, message.bid_lots, message.ask_ticks, message.ask_lots
             return quote(state, message, bucket, bid, bid_lots, ask, ask_lots), outputs
-        if isinstance(message, DepthUpdate):
+        if kind == "depth":
             (bid, bid_lots), (ask, ask_lots) = message.bids[0], message.asks[0]
             return quote(state, message, bucket, bid, bid_lots, ask, ask_lots), outputs
-        if isinstance(message, Heartbeat) and bucket <= opened:
-            return state, UNCHANGED
-        if isinstance(message, Halt):
+        if kind == "heartbeat":
+            return state, outputs if bucket > opened else UNCHANGED
+        if kind == "halt":
             state = state or OfiState(message.source, message.instrument, bucket, NO_BID, 0, NO_ASK, 0, mid_open=0)
             state.halted = message.halted
-        elif state is not None and isinstance(message, Trade) and message.source == state.source:
+        elif kind == "trade" and state is not None and message.source == state.source:
             state.trade += message.size_lots if message.side == "BUY" else -message.size_lots
             state.events += 1
         return state, outputs
@@ -82,18 +86,11 @@ def make(bucket_ns: int) -> Step:
     return step
 
 
-def superseded(state: OfiState, message: Market | Heartbeat, bucket: int) -> bool:
+def superseded(state: OfiState, message: Any, kind: str, bucket: int) -> bool:
     """Whether a replay comes too late to matter: a quote behind a newer quote, a trade behind its bucket's end."""
-    if isinstance(message, Quote | DepthUpdate):
-        return message.seq < state.seq and message.source == state.source
-    return isinstance(message, Trade) and bucket < state.bucket
-
-
-def bucket_of(message: Market | Heartbeat, bucket_ns: int) -> int:
-    """The bucket an event falls in; for a heartbeat the one that is open after it."""
-    if isinstance(message, Heartbeat):
-        return message.ts_event_ns // bucket_ns + 1
-    return -(-message.ts_event_ns // bucket_ns)
+    if kind in ("quote", "depth"):
+        return message.seq < state.seq and message.source == state.source  # type: ignore[no-any-return]
+    return kind == "trade" and bucket < state.bucket
 
 
 def quote(
@@ -108,11 +105,12 @@ def quote(
         fresh = OfiState(message.source, message.instrument, bucket, bid, bid_lots, ask, ask_lots, bid + ask, halted)
         fresh.seq = message.seq
         return fresh
-    state.ofi += level1(state.bid, state.bid_lots, state.ask, state.ask_lots, bid, bid_lots, ask, ask_lots)
-    if (bid, bid_lots, ask, ask_lots) != (state.bid, state.bid_lots, state.ask, state.ask_lots):
+    old_bid, old_bid_lots, old_ask, old_ask_lots = state.bid, state.bid_lots, state.ask, state.ask_lots
+    if bid != old_bid or bid_lots != old_bid_lots or ask != old_ask or ask_lots != old_ask_lots:
+        state.ofi += level1(old_bid, old_bid_lots, old_ask, old_ask_lots, bid, bid_lots, ask, ask_lots)
         state.depth_sum += bid_lots + ask_lots
         state.changes += 1
-    state.bid, state.bid_lots, state.ask, state.ask_lots = bid, bid_lots, ask, ask_lots
+        state.bid, state.bid_lots, state.ask, state.ask_lots = bid, bid_lots, ask, ask_lots
     state.seq = message.seq
     state.events += 1
     return state

@@ -8,9 +8,13 @@ from contracts.orders import OrderCommand
 
 
 class PlaceOrder(NamedTuple):
-    """Give this order to the gateway, under its order id."""
+    """Give this order to the gateway, under its order id.
+
+    `epoch` is the session whose READY found that it is still to be sent; 0 for a new order, which nobody has sent yet.
+    """
 
     command: OrderCommand
+    epoch: int = 0
 
 
 class AmendOrder(NamedTuple):
@@ -26,6 +30,10 @@ class CancelOrder(NamedTuple):
     intent_id: str
 
 
+class CancelAll(NamedTuple):
+    """Ask the gateway to cancel every order of the account: the only command that reaches one we have no name for."""
+
+
 class Latch(NamedTuple):
     """Which scopes are killed as of now, and whether orders that make positions smaller may still go out.
 
@@ -39,14 +47,24 @@ class Latch(NamedTuple):
 class Broker(Protocol):
     """The one owner of the order connection. What it hears goes to the `broker_events` topic."""
 
-    async def place(self, command: OrderCommand) -> None:
-        """Write the order to the socket if the session is READY and no kill covers it, else say NotSent."""
+    async def place(self, command: OrderCommand, epoch: int = 0) -> None:
+        """Write the order to the socket when it is its turn, unless a kill covers it then: that is said (NotSent).
+
+        Nothing is done while the session is not READY, or another than `epoch`, and with a new order while its READY is
+        not reconciled: READY asks for all that is still to be sent.
+        """
+
+    def reconciled(self, epoch: int) -> None:
+        """READY of this session has reached every order."""
 
     async def amend(self, command: OrderCommand) -> None:
         """Write the changed order to the socket under the same conditions."""
 
     async def cancel(self, order_id: int, intent_id: str) -> None:
         """Write the cancel to the socket, ahead of everything that waits for its turn."""
+
+    async def cancel_all(self) -> None:
+        """Write the cancel of everything to the socket, ahead of everything that waits for its turn."""
 
     async def latch(self, scopes: tuple[str, ...], *, flatten: bool) -> None:
         """Take over the kills in force: block what they cover, and cancel what of it works."""

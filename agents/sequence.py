@@ -6,10 +6,11 @@ or lost. A replay, and only a replay, may fill such a gap later; a number that w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from contracts.controls import DeadLetterReason
-from contracts.market import Raw, RawBook, RawTick
+from contracts.market import Heartbeat, Raw
 from tables.rows import TableSpec
 
 STALE_NS = 5_000_000_000
@@ -35,6 +36,7 @@ class SequenceState:
     accepted: int = 0
     refused: int = 0
     evidence_ns: int = 0
+    instrument: str = ""
     gaps: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -56,9 +58,8 @@ def check_order(state: SequenceState, message: Raw, *, replayed: bool) -> None:
         raise RefusedError(DeadLetterReason.DUPLICATE, "seq", f"seq {message.seq} was taken, the last is {state.seq}")
     if state.accepted > 0 and message.seq > state.seq + SEQ_JUMP_MAX:
         raise RefusedError(DeadLetterReason.OUT_OF_RANGE, "seq", f"seq {message.seq} after {state.seq}")
-    if state.accepted > 0 and message.ts_event_ns > state.ts_event_ns + TIME_JUMP_MAX_NS:
-        detail = f"{message.ts_event_ns} after {state.ts_event_ns}"
-        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, "ts_event_ns", detail)
+    if state.accepted > 0:
+        _check_leap(message.ts_event_ns, max(state.ts_event_ns, state.evidence_ns))
     if replayed:
         return
     if message.seq <= state.seq:
@@ -67,9 +68,25 @@ def check_order(state: SequenceState, message: Raw, *, replayed: bool) -> None:
         detail = f"{message.ts_event_ns} after {state.ts_event_ns}"
         raise RefusedError(DeadLetterReason.OUT_OF_ORDER, "ts_event_ns", detail)
     behind_ns = state.evidence_ns - message.ts_event_ns
-    if behind_ns > STALE_NS and isinstance(message, RawBook | RawTick):
+    if behind_ns > STALE_NS and message.type in ("raw_book", "raw_tick"):
         detail = f"{behind_ns / 1e9:.1f} s of event time behind the heartbeat"
         raise RefusedError(DeadLetterReason.STALE_QUOTE, "ts_event_ns", detail)
+
+
+def check_heartbeat(states: Sequence[SequenceState], message: Heartbeat) -> None:
+    """RefusedError for a heartbeat too far ahead of its partition: of its last heartbeat, or of the oldest record.
+
+    The oldest, as a record has nothing to be compared with when it is the first of its instrument.
+    """
+    beats = [state.evidence_ns for state in states if state.evidence_ns > 0]
+    records = [state.ts_event_ns for state in states if state.accepted > 0]
+    if beats or records:
+        _check_leap(message.ts_event_ns, max(beats) if beats else min(records))
+
+
+def _check_leap(ts_event_ns: int, last_ns: int) -> None:
+    if ts_event_ns > last_ns + TIME_JUMP_MAX_NS:
+        raise RefusedError(DeadLetterReason.OUT_OF_RANGE, "ts_event_ns", f"{ts_event_ns} after {last_ns}")
 
 
 def take(state: SequenceState, message: Raw) -> None:

@@ -92,4 +92,10 @@ def forecast(
 
 def _evidence(state: SignalState, event: OfiEvent) -> GateEvidence:
     """R^2 of the return on the order flow of the same bucket (Cont, Kukanov & Stoikov 2014 find 0.35 to 0.79)."""
-    return GateEvidence(stage=2, name="signals.ofi_r2", value=ic.r_squared(state.fit), ts_event_ns=event.ts_event_ns)
+    return GateEvidence(
+        stage=2,
+        name="signals.ofi_r2",
+        value=ic.r_squared(state.fit),
+        ts_event_ns=event.ts_event_ns,
+        instrument=event.instrument,
+    )

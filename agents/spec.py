@@ -6,21 +6,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from contracts.base import Message
 from contracts.orders import Input
-from contracts.topics import Topic
+from contracts.topics import REPLAY_HEADER, Topic
 from tables.rows import TableSpec
 
 
-class Record(NamedTuple):
-    """A decoded message and where it came from; `replayed` if a person sent it again from a dead-letter topic."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A decoded message and where it came from. A struct, as one is made for each event and it costs the least."""
 
     message: Any
     topic: str
     partition: int
     offset: int
     value: bytes
-    replayed: bool = False
+    headers: Sequence[tuple[str, bytes]] = ()
+
+    @property
+    def replayed(self) -> bool:
+        """Whether a person sent it again from a dead-letter topic."""
+        return bool(self.headers) and self.headers[0][0] == REPLAY_HEADER
 
     @property
     def input(self) -> Input:
@@ -51,12 +58,14 @@ Step = Callable[[Any, Record], tuple[Any, Sequence[Any]]]
 class AgentSpec:
     """One agent.
 
-    `key` names the row a message belongs to (`contracts.topics.BROADCAST` = every row of the partition; None = no row:
-    the message is of no interest). `forward` is where a broadcast goes on to, behind the outputs of all rows: whoever
-    reads both knows that nothing from before it is still to come. `outputs` are the topics it may write: its group's
-    user on the broker has the right to write those and no others. `write_ahead`: the row is acknowledged by the
-    changelog, its outputs within it, before they go out, and after a crash they go out again. It is for an agent whose
-    several sources may merge otherwise the second time: what it decided, and perhaps said, it must not decide anew.
+    `key` names the row a message belongs to (`contracts.topics.BROADCAST` = every row of the partition; None = no
+    row: the message is of no interest). `forward` is where a broadcast goes on to, behind the outputs of all rows:
+    whoever reads both knows that nothing from before it is still to come. `refuse` judges a broadcast by the states
+    of all rows of its partition: if it answers with a dead letter, no row sees the broadcast and it goes no further.
+    `outputs` are the topics it may write: its group's user on the broker has the right to write those and no others.
+    `write_ahead`: the row is acknowledged by the changelog, its outputs within it, before they go out, and after a
+    crash they go out again. It is for an agent whose several sources may merge otherwise the second time: what it
+    decided, and perhaps said, it must not decide anew.
     """
 
     name: str
@@ -67,6 +76,7 @@ class AgentSpec:
     key: Callable[[Any], str | None]
     table: TableSpec[Any] | None = None
     forward: Topic | None = None
+    refuse: Callable[[Sequence[Any], Record], Out | None] | None = None
     outputs: tuple[Topic, ...] = ()
     write_ahead: bool = False
 

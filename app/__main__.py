@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 from app.settings import SettingsError
@@ -56,10 +57,11 @@ def parser() -> argparse.ArgumentParser:
     kill.add_argument("--rollback", action="store_true", help="cancel all, flatten, disconnect, keep the logs")
     lift = commands.add_parser("reset", help="allow trading again after a kill")
     lift.add_argument("--scope", default="account")
-    settle = commands.add_parser("resolve", help="settle an UNKNOWN order, or take the broker's position")
+    settle = commands.add_parser("resolve", help="settle an UNKNOWN order, or take the broker's position or cash")
     which = settle.add_mutually_exclusive_group(required=True)
     which.add_argument("--intent", help="the intent id of an order that is over")
     which.add_argument("--instrument", help="an instrument whose position is the broker's")
+    which.add_argument("--cash", action="store_true", help="the account's cash is the broker's")
     for command in (kill, lift, settle):
         command.add_argument("--operator", required=True, help="your name")
         command.add_argument("--reason", required=True)
@@ -79,6 +81,9 @@ def main(argv: list[str] | None = None) -> int:
 
         return study.main(arguments[1:])
     options = parser().parse_args(arguments)
+    if options.command != "feed":
+        # A command says in its own sentence what stands in the way of Kafka, before which the client has its own lines.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         return run(options)
     except SettingsError as error:
@@ -138,7 +143,7 @@ def operate(options: argparse.Namespace) -> int:
         )
     if options.command == "reset":
         return kill.reset(desk, options.scope, options.operator, options.reason)
-    return kill.resolve(desk, options.intent, options.instrument, options.operator, options.reason)
+    return kill.resolve(desk, options.intent, options.instrument, options.operator, options.reason, cash=options.cash)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import faust
 
-from agents.ports import AmendOrder, Broker, CancelOrder, Latch, PlaceOrder
+from agents.ports import AmendOrder, Broker, CancelAll, CancelOrder, Latch, PlaceOrder
 from app import killfile
 from app.runtime import SENT_HEADER
 from app.settings import Settings
 from contracts.base import Message
+from contracts.orders import SessionEvent, SessionState
 from contracts.topics import Topic
 
 if TYPE_CHECKING:
@@ -92,14 +93,19 @@ def publisher(app: faust.App) -> Callable[[Topic, str, Message], Awaitable[None]
 
 
 async def carry_out(broker: Broker, wanted: Sequence[Any]) -> None:
-    """Effects in their order."""
+    """Effects in their order, but new orders by id: the gateway takes none below the last one."""
+    orders = iter(sorted((e for e in wanted if isinstance(e, PlaceOrder)), key=lambda place: place.command.order_id))
     for effect in wanted:
-        match effect:
-            case PlaceOrder(command):
-                await broker.place(command)
+        match next(orders) if isinstance(effect, PlaceOrder) else effect:
+            case PlaceOrder(command, epoch):
+                await broker.place(command, epoch)
+            case SessionEvent(state=SessionState.READY, epoch=epoch):
+                broker.reconciled(epoch)
             case AmendOrder(command):
                 await broker.amend(command)
             case CancelOrder(order_id, intent_id):
                 await broker.cancel(order_id, intent_id)
+            case CancelAll():
+                await broker.cancel_all()
             case Latch(scopes, flatten):
                 await broker.latch(scopes, flatten=flatten)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from pydantic import ValidationError
 
 from app import settings as settings_module
 from app.decoding import ORIGIN_HEADER, UnreadableError, read
@@ -29,6 +30,9 @@ from contracts.topics import REPLAY_HEADER, TOPICS, Topic
 DEAD_LETTER_TOPICS: Final = tuple({topic.dead_letters.name: topic for topic in TOPICS.values() if topic.dead_letters})
 NEWEST: Final = 20
 """Letters that `list` prints one by one."""
+
+REMEMBERED: Final = 50_000
+"""Letters among which one that was sent twice is found: a crash repeats a second of input."""
 
 OUTCOME_S: Final = 5.0
 """How long a replay waits to be refused again; a worker that is up takes milliseconds."""
@@ -46,7 +50,7 @@ def main(action: str, source: str, file: str | None) -> int:
     except (DeadLetterError, OSError) as error:
         sys.stderr.write(f"flowgate: {error}\n")
     except KafkaError as error:
-        sys.stderr.write(f"flowgate: {unreachable(kafka.bootstrap, error)}\n")
+        sys.stderr.write(f"flowgate: {asyncio.run(unreachable(kafka.access, error))}\n")
     return 2
 
 
@@ -86,12 +90,37 @@ async def collect(access: Access) -> dict[str, DeadLetter]:
     return letters
 
 
+def counted(letters: dict[str, DeadLetter]) -> Counter[tuple[str, str]]:
+    """How many by the topic they come from and the reason."""
+    return Counter((letter.topic, str(letter.reason)) for letter in letters.values())
+
+
+class Tally:
+    """The same count, kept up while letters come in, without keeping the letters."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._sources: dict[str, None] = {}
+
+    def take(self, topic: Topic, value: bytes) -> None:
+        """Count a record of a dead-letter topic, once if it was sent twice around a crash."""
+        try:
+            letter = topic.adapter.validate_json(value)
+        except ValidationError:
+            self.counts[(topic.name, "not a dead letter")] += 1
+            return
+        if letter.source not in self._sources:
+            self.counts[(letter.topic, str(letter.reason))] += 1
+            self._sources[letter.source] = None
+            if len(self._sources) > REMEMBERED:
+                del self._sources[next(iter(self._sources))]
+
+
 def listing(letters: dict[str, DeadLetter]) -> str:
     """Counts by topic and reason, and the newest letters, one line each."""
     if not letters:
         return "no dead letters\n"
-    counts = Counter((letter.topic, str(letter.reason)) for letter in letters.values())
-    lines = [f"{count:>8,}  {topic:<20} {reason}" for (topic, reason), count in sorted(counts.items())]
+    lines = [f"{count:>8,}  {topic:<20} {reason}" for (topic, reason), count in sorted(counted(letters).items())]
     newest = list(letters.values())[-NEWEST:]
     lines += ["", *(f"{letter.source:<28} {letter.reason:<20} {letter.field}: {letter.detail}" for letter in newest)]
     return "\n".join(lines) + "\n"

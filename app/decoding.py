@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from agents.spec import Record
 from contracts.base import Message
 from contracts.controls import DeadLetter, DeadLetterReason
-from contracts.topics import REPLAY_HEADER, Topic
+from contracts.structs import UnreadableBytes
+from contracts.topics import Topic
 from tables.rows import Position
 
 ORIGIN_HEADER = "origin"
 
 TEXT_MAX: Final = 500
 """Characters of a dead letter's field and detail: a hostile key of a megabyte is in the original, once is enough."""
-
-REQUIRED: Final = frozenset({"type", "schema_version"})
-"""Fields with a default in the class that the wire must have all the same: they say how to read the rest."""
 
 RANGE_ERRORS: Final = frozenset(
     {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"}
@@ -39,57 +39,29 @@ class UnreadableError(Exception):
         self.reason, self.field, self.detail, self.version = reason, field, detail, version
 
 
-def decode(topic: Topic, batch: Sequence[Any]) -> tuple[list[tuple[Record, Any]], list[DeadLetter]]:
-    """The messages of a batch with their raw records, and a dead letter for each record that holds none.
+def decode(topic: Topic, partition: int, batch: Iterable[Any]) -> tuple[list[Record], list[DeadLetter]]:
+    """The messages of a batch, and a dead letter for each record that holds none.
 
     A null value in a compacted topic deletes its key and is no message.
     """
-    bad: list[DeadLetter] = []
-    good = [raw for raw in batch if raw.value is not None or topic.cleanup != "compact"]
-    messages = _decode_together(topic, good)
-    if messages is None:
-        messages, good, bad = _decode_singly(topic, good)
-    records = [
-        (Record(message, raw.topic, raw.partition, raw.offset, raw.value, is_replay(raw)), raw)
-        for message, raw in zip(messages, good, strict=True)
-    ]
-    return records, bad
-
-
-def _decode_together(topic: Topic, batch: Sequence[Any]) -> list[Any] | None:
-    """Messages of a batch of market records, validated in one call; None when they have to be looked at one by one.
-
-    Which bytes belong to which record must stay certain when a record is broken on purpose. The values are joined by a
-    comma and a newline. A newline cannot be inside a JSON string, and no value has another; each stands between `}` and
-    `{`, and no market message has an object inside. So every value begins a message of its own, and if there are as
-    many messages as values, none holds two.
-    """
-    if not topic.batched or any(raw.value is None for raw in batch):
-        return None
-    joined = b",\n".join([raw.value for raw in batch])
-    seams = len(batch) - 1
-    if joined.count(b"\n") != seams or joined.count(b"},\n{") != seams or joined[:1] != b"{" or joined[-1:] != b"}":
-        return None
-    try:
-        messages: list[Any] = topic.batch_adapter.validate_json(b"[" + joined + b"]")
-    except ValidationError:
-        return None
-    if len(messages) != len(batch) or not all(map(REQUIRED.issubset, [m.model_fields_set for m in messages])):
-        return None
-    return messages
-
-
-def _decode_singly(topic: Topic, batch: Sequence[Any]) -> tuple[list[Any], list[Any], list[DeadLetter]]:
-    messages: list[Any] = []
-    good: list[Any] = []
+    name, compacted, shortcut = topic.name, topic.cleanup == "compact", topic.struct_decoder
+    take = shortcut.decode if shortcut is not None else functools.partial(read, topic)
+    records: list[Record] = []
     bad: list[DeadLetter] = []
     for raw in batch:
+        value = raw.value
+        if value is None and compacted:
+            continue
         try:
-            messages.append(read(topic, raw.value))
-            good.append(raw)
-        except UnreadableError as error:
-            bad.append(dead_letter(raw, error))
-    return messages, good, bad
+            message = take(value or b"")
+        except (UnreadableError, *UnreadableBytes):
+            try:
+                message = read(topic, value)
+            except UnreadableError as error:
+                bad.append(dead_letter(topic, partition, raw, error))
+                continue
+        records.append(Record(message, name, partition, raw.offset, value, raw.headers))
+    return records, bad
 
 
 def read(topic: Topic, value: bytes | None) -> Message:
@@ -122,6 +94,13 @@ def read(topic: Topic, value: bytes | None) -> Message:
         raise UnreadableError(DeadLetterReason.WRONG_SCHEMA, "", detail, wanted) from error
 
 
+def as_contract(topic: Topic, message: Any) -> Message:
+    """A message that was read as its contract itself, which can be sent on."""
+    if isinstance(message, Message):
+        return message
+    return topic.messages[message.type].model_validate(msgspec.structs.asdict(message))
+
+
 def _document(value: bytes | None) -> dict[str, Any]:
     if value is None:
         raise UnreadableError(DeadLetterReason.MALFORMED_JSON, "", "the record has no value")
@@ -132,11 +111,6 @@ def _document(value: bytes | None) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UnreadableError(DeadLetterReason.WRONG_SCHEMA, "", "a message is a JSON object")
     return document
-
-
-def is_replay(raw: Any) -> bool:
-    """Whether a person sent this record again from a dead-letter topic."""
-    return bool(raw.headers) and raw.headers[0][0] == REPLAY_HEADER
 
 
 def origin(raw: Any) -> tuple[str, Position]:
@@ -150,14 +124,14 @@ def origin(raw: Any) -> tuple[str, Position]:
     return f"{raw.topic}/{raw.partition}", (raw.offset, "", 0)
 
 
-def dead_letter(raw: Any, error: UnreadableError) -> DeadLetter:
+def dead_letter(topic: Topic, partition: int, raw: Any, error: UnreadableError) -> DeadLetter:
     """The dead letter of a record that does not fit its contract."""
     return DeadLetter(
         reason=error.reason,
         field=error.field[:TEXT_MAX],
         detail=error.detail[:TEXT_MAX],
-        topic=raw.topic,
-        partition=raw.partition,
+        topic=topic.name,
+        partition=partition,
         offset=raw.offset,
         contract_version=error.version,
         original=base64.b64encode(raw.value or b"").decode(),

@@ -14,15 +14,19 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from agents.admission import chain_hash
+from agents.controls.journal import chain_hash
 from app.settings import Settings
 from contracts import topics as t
 from contracts.base import Message
 from contracts.controls import DecisionRecord
 from contracts.orders import (
+    AmendCommand,
+    AmendIntent,
     BrokerCommission,
     BrokerExecution,
     BrokerStatus,
+    CancelCommand,
+    CancelIntent,
     ExecutionReport,
     Input,
     OrderCommand,
@@ -72,7 +76,7 @@ def tell(records: Sequence[tuple[Input, Any]], intent_id: str) -> list[str]:
     """The story of one intent, a line for each record that names it."""
     lines: list[str] = []
     for source, message in records:
-        if getattr(message, "intent_id", None) == intent_id:
+        if intent_id in {getattr(message, name, None) for name in ("intent_id", "amends", "cancels")}:
             place = f"{source.topic}/{source.partition}/{source.offset}"
             lines += [f"{_time(message)}  {place:<28} {line}" for line in _lines(message)]
     return lines
@@ -84,6 +88,11 @@ def _lines(message: Message) -> list[str]:
             quote = f"{message.arrival_bid_ticks} x {message.arrival_ask_ticks} ticks"
             text = f"{message.strategy} wants to {message.side} {message.quantity_lots} {message.instrument}"
             return [f"intent: {text}, quote {quote}, position {message.position_lots}, regime {message.regime}"]
+        case AmendIntent():
+            text = f"{message.strategy} wants {message.quantity_lots} {message.instrument} at {message.limit_price}"
+            return [f"amend of {message.amends}: {text}"]
+        case CancelIntent():
+            return [f"cancel of {message.cancels}, wanted by {message.strategy}"]
         case DecisionRecord():
             inputs = ", ".join(f"{i.topic}/{i.partition}/{i.offset}" for i in message.inputs)
             verdicts = ", ".join(f"{stage} {verdict}" for stage, verdict in message.verdicts.items())
@@ -91,13 +100,19 @@ def _lines(message: Message) -> list[str]:
             return [
                 f"decision: {message.message}",
                 f"  rests on {inputs}",
-                f"  gates {verdicts or 'none'}; configuration {message.configuration_hash[:12]}",
+                f"  gates {verdicts or 'none'}",
+                f"  build {message.build[:12]}, configuration {message.configuration_hash[:12]}",
                 f"  limits {limits}",
             ]
         case OrderCommand():
             child = f", child of {message.parent_id}" if message.parent_id else ""
-            text = f"{message.side} {message.quantity_lots} {message.instrument} at most {message.limit_price}"
+            terms = "at market, valued at" if message.order_type == "MARKET" else "at most"
+            text = f"{message.side} {message.quantity_lots} {message.instrument} {terms} {message.limit_price}"
             return [f"order {message.order_id}: {text} {message.time_in_force}{child}"]
+        case AmendCommand():
+            return [f"amend {message.amend_id}: {message.quantity_lots} lots at {message.limit_price}"]
+        case CancelCommand():
+            return [f"cancel: {message.reason}"]
         case OrderSent():
             return [f"order {message.order_id}: bytes given to the socket in session {message.epoch}"]
         case BrokerStatus():

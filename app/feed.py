@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from app.decoding import decode
 from app.topics import unreachable
 from connectors.kafka.access import BACK_OFF_S, Access
+from connectors.kafka.backoff import back_off
 from connectors.market.source import SourceError, open_source
 from contracts.market import Heartbeat, RawBook, RawHalt, RawTrade
 from contracts.topics import (
@@ -56,6 +57,7 @@ async def run(access: Access, spec: str, seed: int, pace: Pace) -> int:
         compression_type=COMPRESSION,
     )
     await producer.start()
+    back_off(producer.client)
     try:
         sent = await _send(producer, open_source(spec, seed=seed), await _already_sent(access), pace)
         await producer.flush()
@@ -108,9 +110,9 @@ async def _already_sent(access: Access) -> dict[str, int]:
             consumer.seek(partition, max(0, end - 10_000))
             while await consumer.position(partition) < end:
                 batch = await consumer.getmany(partition, timeout_ms=1000)
-                records, _ = decode(MARKET_RAW, batch.get(partition, []))
-                for message in (record.message for record, _ in records):
-                    if not isinstance(message, Heartbeat):
+                records, _ = decode(MARKET_RAW, partition.partition, batch.get(partition, []))
+                for message in (record.message for record in records):
+                    if message.type != "heartbeat":
                         last[message.instrument] = max(last.get(message.instrument, -1), message.seq)
         return last
     finally:
@@ -128,7 +130,8 @@ async def persist(access: Access, spec: str, seed: int, pace: Pace) -> int:
             failures = 0 if time.monotonic() - began > STABLE_S else failures
             wait_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
             failures += 1
-            sys.stderr.write(f"flowgate: {unreachable(access.bootstrap, error)}; trying again in {wait_s:.0f} s\n")
+            why = await unreachable(access, error)
+            sys.stderr.write(f"flowgate: {why}; trying again in {wait_s:.0f} s\n")
             await asyncio.sleep(wait_s)
 
 

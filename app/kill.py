@@ -25,6 +25,7 @@ from contracts.base import Message
 from contracts.controls import KillCommand, ResetCommand, ResolveCommand
 from contracts.topics import CONTROL
 
+SCOPES = "account, strategy:X, instrument:X and order:INTENT_ID"
 KAFKA_S = 3.0
 CANCEL_S = 10.0
 FLATTEN_S = 30.0
@@ -35,7 +36,7 @@ def kill(settings: Settings, order: killfile.Kill) -> int:
     try:
         _command(order, flatten=False)
     except ValidationError:
-        return _fail(f"{order.scope!r} is no scope; it is account, strategy:X, instrument:X or order:INTENT_ID")
+        return _fail(f"{order.scope!r} is no scope, or a name or a reason is missing; scopes are {SCOPES}")
     killfile.add(settings.data, order._replace(disconnect=False))
     _tell(f"kill file written: {settings.data / killfile.NAME}")
     return asyncio.run(_kill(settings, order))
@@ -75,18 +76,31 @@ async def _kill(settings: Settings, order: killfile.Kill) -> int:
 
 def reset(settings: Settings, scope: str, operator: str, reason: str) -> int:
     """Allow trading again: a named operator, with a reason. Needs Kafka, as the record of it does."""
-    command = ResetCommand(scope=scope, operator=operator, reason=reason, ts_ns=time.time_ns())
+    try:
+        command = ResetCommand(scope=scope, operator=operator, reason=reason, ts_ns=time.time_ns())
+    except ValidationError:
+        return _fail(f"{scope!r} is no scope, or a name or a reason is missing; scopes are {SCOPES}")
     if not asyncio.run(_control(settings, command)):
         return _fail("a reset needs Kafka, for its record; the kill stays in force")
     _tell(f"{killfile.remove(settings.data, scope)} kills lifted from the kill file")
     return 0
 
 
-def resolve(settings: Settings, intent_id: str | None, instrument: str | None, operator: str, reason: str) -> int:
-    """Settle an UNKNOWN order, or take the broker's position, by a named operator."""
-    command = ResolveCommand(
-        intent_id=intent_id, instrument=instrument, operator=operator, reason=reason, ts_ns=time.time_ns()
-    )
+def resolve(
+    settings: Settings, intent_id: str | None, instrument: str | None, operator: str, reason: str, *, cash: bool
+) -> int:
+    """Settle an UNKNOWN order, or take the broker's position or cash, by a named operator."""
+    try:
+        command = ResolveCommand(
+            intent_id=intent_id,
+            instrument=instrument,
+            cash=cash,
+            operator=operator,
+            reason=reason,
+            ts_ns=time.time_ns(),
+        )
+    except ValidationError as error:
+        return _fail(_sentence(error))
     return 0 if asyncio.run(_control(settings, command)) else _fail("resolving needs Kafka, for its record")
 
 
@@ -110,6 +124,14 @@ async def _control(settings: Settings, command: Message) -> bool:
         await producer.stop()
     _tell("the command is on the control topic")
     return True
+
+
+def _sentence(error: ValidationError) -> str:
+    """What is wrong with the first option, and what it must be."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]).removesuffix("_id")
+    form = {"intent": "24 hexadecimal digits, as the decisions show it", "instrument": "a name such as SPY"}
+    return f"--{name} {first['input']!r} is not right: it is {form.get(name, 'a text that is not empty')}"
 
 
 def _tell(line: str) -> None:

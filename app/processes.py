@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 STOP_S = 10.0
 """A worker commits and leaves its group in 1 to 2 s; one that needs longer is killed."""
+
+AGAIN_STATUS = os.EX_TEMPFAIL
+"""A worker that lost its place in its group ends so, as when the broker or the machine was asleep for a while."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -29,6 +32,7 @@ class Child:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    spawn: Callable[[], subprocess.Popen[bytes]]
     started: float = field(default_factory=time.monotonic)
 
     def last_lines(self, count: int = 15) -> str:
@@ -45,27 +49,32 @@ class Children:
 
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None) -> Child:
         log = self._logs / f"{name}.log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **env},
-                cwd=cwd,
-                # A session of its own: Ctrl-C reaches the parent alone, which ends the children in order.
-                start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
-        child = Child(name, process, log)
+
+        def spawn() -> subprocess.Popen[bytes]:
+            with log.open("ab") as output:
+                return subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **env},
+                    cwd=cwd,
+                    # A session of its own: Ctrl-C reaches the parent alone, which ends the children in order.
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                )
+
+        child = Child(name, spawn(), log, spawn)
         self._children.append(child)
         return child
 
     def check(self) -> None:
-        """ChildDiedError if one has ended."""
+        """ChildDiedError if one has ended; one that asks for it is started again."""
         for child in self._children:
             status = child.process.poll()
-            if status is not None:
+            if status == AGAIN_STATUS:
+                child.process = child.spawn()
+            elif status is not None:
                 raise ChildDiedError(f"{child.name} ended with status {status}; its last lines:\n{child.last_lines()}")
 
     def forget(self, child: Child) -> None:

@@ -40,8 +40,10 @@ REASONS: Final = {
         "compare the tick and lot with the venue's; mend a copy and replay it",
     ),
     DeadLetterReason.OUT_OF_RANGE: (
-        "a number is too large, too small, not finite, or levels are not best first",
-        "mend a copy and replay it",
+        "a number is too large, too small, not finite, levels are not best first, or `ts_event_ns` of a record or "
+        "heartbeat is more than 30 days ahead of its partition",
+        "mend a copy and replay it; after an outage of 30 days replay a heartbeat of each partition as it is, which is "
+        "then believed",
     ),
     DeadLetterReason.EMPTY_BOOK: ("one side of the book has no level", "none: the next book replaces it"),
     DeadLetterReason.CROSSED_BOOK: (

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.spec import UNCHANGED, AgentSpec, Out
-from app.decoding import ORIGIN_HEADER, decode, origin
+from app.decoding import ORIGIN_HEADER, as_contract, decode, origin
 from connectors import crash
 from contracts.topics import BROADCAST, TOPICS
 from tables.rows import Row, RowCodec, Sent, TableSpec
@@ -78,9 +78,8 @@ class TableRows:
         ]
         sent = await app.producer.hand_over(records)
         crash.at(place)
-        await asyncio.gather(*sent)
-        for _, key, value in rows:
-            self._table.data[key] = value
+        acknowledged = {found.partition: found.offset for found in await asyncio.gather(*sent)}
+        self._table.keep(rows, acknowledged)
 
 
 def records_of(message: Any) -> Sequence[Any]:
@@ -90,7 +89,10 @@ def records_of(message: Any) -> Sequence[Any]:
 
 @dataclass(slots=True)
 class Folded:
-    """What a batch came to: outputs as (partition, output, origin), effects, and the rows that changed."""
+    """What a batch came to: outputs as (partition, output, origin), effects, and the rows that changed.
+
+    A broadcast that goes on is an effect too, behind those of all rows.
+    """
 
     outputs: list[tuple[int, Out, str]] = field(default_factory=list)
     effects: list[Any] = field(default_factory=list)
@@ -136,42 +138,50 @@ class AgentShell:
             if self._spec.write_ahead:
                 await self._send_again(partition)
             self._fold_batch(topic, partition, batch, folded)
+            crash.at(f"{self._spec.name}:read:{topic}")
         outputs, name = encoded(folded.outputs), self._spec.name
-        crash.at(f"{name}:read")
         if self._spec.write_ahead:
             await self._write(folded, outputs)
-            crash.at(f"{name}:written")
+            if outputs:
+                crash.at(f"{name}:written")
             await self._send(outputs)
         else:
             await self._send(outputs)
-            crash.at(f"{name}:said")
+            if outputs:
+                crash.at(f"{name}:said")
             await self._write(folded, ())
+            if outputs:
+                crash.at(f"{name}:written")
         if folded.effects and self._effects is not None:
             crash.at(f"{name}:claimed")
             await self._effects(folded.effects)
-            crash.at(f"{name}:carried_out")
 
     def _fold_batch(self, topic: str, partition: int, batch: Sequence[Any], folded: Folded) -> None:
-        records, bad = decode(TOPICS[topic], batch)
+        records, bad = decode(TOPICS[topic], partition, batch)
         dead_letters = TOPICS[topic].dead_letters
         if self._spec.name == TOPICS[topic].keeper and dead_letters is not None:
             for letter in bad:
                 folded.outputs.append((partition, Out(dead_letters, letter.source, letter), ""))
         # The loop below runs once per event: what does not change in it is looked up before it.
         name, own = f"{self._spec.name}/{topic}/{partition}", f"{topic}/{partition}"
-        key_of, step, forward = self._spec.key, self._spec.step, self._spec.forward
+        key_of, step, forward, refuse = self._spec.key, self._spec.step, self._spec.forward, self._spec.refuse
         rows = self._rows.rows(partition) if self._rows is not None else {}
         changed: set[str] = set()
-        for record, raw in records:
+        for record in records:
             key = key_of(record.message)
             if key is None:
                 continue
-            stream, position = origin(raw) if raw.headers else (own, (record.offset, "", 0))
+            if refuse is not None and key == BROADCAST:
+                refused = refuse([row.state for row in rows.values()], record)
+                if refused is not None:
+                    folded.outputs.append((partition, refused, ""))
+                    continue
+            stream, position = origin(record) if record.headers else (own, (record.offset, "", 0))
             for row_key in (key,) if key != BROADCAST else sorted(rows):
                 row = rows.get(row_key)
                 if row is None:
                     row = Row(partition, {})
-                elif row.is_repeat(stream, position):
+                elif (last := row.seen.get(stream)) is not None and position <= last:
                     continue
                 row.state, results = step(row.state, record)
                 if results is not UNCHANGED:
@@ -183,8 +193,9 @@ class AgentShell:
             if forward is not None and key == BROADCAST:
                 # No row remembers what was passed on, so a repeat is passed on again: under the position it first had.
                 first = (stream, *position) if position[1] else (name, record.offset, FORWARDED_KEY, 0)
-                forwarded = Out(forward, BROADCAST, record.message)
+                forwarded = Out(forward, BROADCAST, as_contract(TOPICS[topic], record.message))
                 folded.outputs.append((partition, forwarded, "|".join(map(str, first))))
+                folded.effects.append(record.message)
         folded.changed.update((partition, row_key) for row_key in changed)
 
     async def _write(self, folded: Folded, outbox: tuple[Sent, ...]) -> None:

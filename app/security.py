@@ -60,7 +60,8 @@ def acls(prefix: str, specs: Iterable[AgentSpec]) -> list[Acl]:
         granted.add(Acl(name, "topic", f"{name}-", "READ", "prefixed"))
         granted.add(Acl(name, "topic", f"{name}-", "WRITE", "prefixed"))
         granted.add(Acl(name, "topic", f"{name}-", "CREATE", "prefixed"))
-        granted |= {Acl(name, "topic", topic.name, "WRITE") for topic in CONNECTION_OUTPUTS.get(group, ())}
+        said = (t.WORKERS, *CONNECTION_OUTPUTS.get(group, ()))
+        granted |= {Acl(name, "topic", topic.name, "WRITE") for topic in said}
     granted |= {Acl(user(prefix, FEED), "topic", t.MARKET_RAW.name, right) for right in ("READ", "WRITE")}
     granted.add(Acl(user(prefix, GATEWAY), "topic", t.MARKET_RAW.name, "READ"))
     granted.add(Acl(user(prefix, OPERATOR), "topic", t.CONTROL.name, "WRITE"))
@@ -69,6 +70,12 @@ def acls(prefix: str, specs: Iterable[AgentSpec]) -> list[Acl]:
         granted.add(Acl(user(prefix, reader), "topic", "*", "DESCRIBE_CONFIGS"))
         granted.add(Acl(user(prefix, reader), "group", f"{prefix}-", "DESCRIBE", "prefixed"))
     return sorted(granted)
+
+
+def touched(prefix: str, group: str, specs: Iterable[AgentSpec]) -> list[str]:
+    """Topics that a group reads or writes."""
+    named = (acl for acl in acls(prefix, specs) if acl.name in t.TOPICS)
+    return sorted({acl.name for acl in named if group == "all" or acl.user == user(prefix, group)})
 
 
 def rights() -> list[Acl]:
@@ -86,7 +93,7 @@ def main(*, apply: bool) -> int:
     try:
         asyncio.run(create(kafka.access, wanted))
     except KafkaError as error:
-        sys.stderr.write(f"flowgate: {unreachable(kafka.bootstrap, error)}\n")
+        sys.stderr.write(f"flowgate: {asyncio.run(unreachable(kafka.access, error))}\n")
         return 2
     sys.stdout.write(f"{len(wanted)} rights granted\n")
     return 0

@@ -31,10 +31,16 @@ class Section(BaseModel):
 
 
 class Kafka(Section):
-    """Where Kafka is and who we are to it. `replication` of the topics the desk creates; `ca` as a PEM file."""
+    """Where Kafka is and who we are to it. `replication` of the topics the desk creates; `ca` as a PEM file.
+
+    `session_s`: a worker that is silent for so long loses its partitions to others. It has to be longer than a killed
+    worker needs to come back to them (p95 under 5 s), and is the most that others leave them idle: 10 s is twice the
+    one, and short of what a market notices. Brokers refuse less than 6 s unless told otherwise.
+    """
 
     bootstrap: str
     replication: int = Field(gt=0)
+    session_s: float = Field(10.0, ge=1.0)
     security: Security = "PLAINTEXT"
     user: str = ""
     password: SecretStr = SecretStr("")
@@ -61,11 +67,17 @@ class Gateway(Section):
     simulated: bool = False
 
 
-class Web(Section):
-    """Where the page listens; port 0 takes a free one."""
+class Listener(Section):
+    """Where a process listens; port 0 takes a free one, and a port that is taken is replaced by a free one."""
 
     host: str
     port: int = Field(ge=0, lt=65_536)
+
+
+class Web(Listener):
+    """The page. It has no login: off loopback it only shows, unless `commands` says that who reaches it may command."""
+
+    commands: bool = False
 
 
 class Settings(BaseSettings):
@@ -83,10 +95,12 @@ class Settings(BaseSettings):
     prefix: str
     instance: str
     transport: Literal["batched", "single"]
+    store: Literal["memory", "rocksdb"] = "memory"
     data: Path
     kafka: Kafka
     gateway: Gateway
     web: Web
+    health: Listener
     desk: Desk
 
     @classmethod

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agents.catalogue import GROUPS
 from app import security
+from app.build import build
 from app.processes import Child, ChildDiedError, Children
 from connectors.kafka import acls
 from connectors.kafka.access import MECHANISM, Access
@@ -94,6 +95,8 @@ class Stack:
             "FLOWGATE_KAFKA__PASSWORD": access.password,
             "FLOWGATE_GATEWAY__PORT": str(self.gateway_port),
             "FLOWGATE_DATA": str(self.folder / "faust"),
+            # The files of a checkout may change while the desk runs, and a worker that comes back is of the same desk.
+            "FLOWGATE_BUILD": build(),
             **self.desk,
         }
 

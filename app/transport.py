@@ -19,7 +19,13 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers import aiokafka as stock
+from faust.types.tuples import ConsumerMessage
 from mode.utils.queues import FlowControlEvent
+
+from app.fetching import BatchThread, is_tables
+from app.membership import ConsumerThread
+from connectors import crash
+from connectors.kafka.backoff import back_off
 
 BATCH_RECORDS_MAX = 4_000
 """Records of one fetch over all partitions: a few milliseconds of work, so a batch never starves its neighbours."""
@@ -54,21 +60,39 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
         if records is None or self.should_stop:
             return
         if not self.flow_active:
-            await self.perform_seek()
-            return
+            return  # a rebalance goes on; the recovery that ends it seeks back to what is committed
         for tp, batch in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 break
             if not batch or not (active is None or tp in active or tp in self._buffered_partitions):
                 continue
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-            if tp.topic.endswith("-changelog") or "__assignor" in tp.topic:
+            if is_tables(tp.topic):
                 for record in batch:
+                    crash.at("worker:recovering")
                     yield tp, self._to_message(tp, record)
             else:
-                message = self._to_message(tp, batch[-1])
-                message.value = batch
-                yield tp, message
+                yield tp, self._batch_message(tp, batch)
+
+    def _batch_message(self, tp: Any, batch: Sequence[Any]) -> ConsumerMessage:
+        """A batch as one message, which Faust books under the offset of its last record."""
+        last = batch[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            last.headers,
+            last.key,
+            batch,
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def _new_consumer_thread(self) -> BatchThread:
+        return BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """Nothing to book: the offsets inside a batch are not gaps."""
@@ -123,15 +147,25 @@ class Producer(stock.Producer):  # type: ignore[misc]
             brokers = ", ".join(url.authority for url in self.transport.url)
             sys.stderr.write(
                 f"flowgate: no Kafka answers at {brokers}; start it, set FLOWGATE_KAFKA__BOOTSTRAP, "
-                "or check the user and password; `make demo` starts one of its own\n"
+                "or check the user, password and CA; `make demo` starts one of its own\n"
             )
             sys.stderr.flush()
             os._exit(2)
+        self.app.membership.guard(self._producer._sender)
+        back_off(self._producer.client)
+
+
+class SingleConsumer(stock.Consumer):  # type: ignore[misc]
+    """Faust's own consumer, watched."""
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
 
 class SingleTransport(stock.Transport):  # type: ignore[misc]
     """Faust's own consumer, one message at a time, with our producer."""
 
+    Consumer = SingleConsumer
     Producer = Producer
 
 

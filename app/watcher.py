@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from app.decoding import decode
+from agents.spec import Record
+from app.decoding import decode, origin
 from app.runtime import SENT_HEADER
 from connectors.kafka.access import Access
 from contracts import topics as t
@@ -26,6 +27,7 @@ from contracts.orders import (
     Position,
     SessionEvent,
 )
+from tables.rows import Row
 
 FOLLOWED: Final = (
     t.ORDER_INTENTS,
@@ -71,14 +73,16 @@ class Seen:
 class Watcher:
     """A consumer without a group over the topics behind the cross-section."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, topics: Sequence[t.Topic] = FOLLOWED) -> None:
         self.seen = Seen()
+        self._topics = topics
+        self._readers: dict[tuple[str, str, str], Row[None]] = {}
         self._consumer = AIOKafkaConsumer(**access.options(), auto_offset_reset="earliest")
         self._market = [TopicPartition(t.MARKET_EVENTS.name, p) for p in range(t.MARKET_PARTITIONS)]
 
     async def start(self) -> None:
         await self._consumer.start()
-        self._consumer.assign([TopicPartition(topic.name, 0) for topic in FOLLOWED])
+        self._consumer.assign([TopicPartition(topic.name, 0) for topic in self._topics])
 
     async def stop(self) -> None:
         await self._consumer.stop()
@@ -92,9 +96,24 @@ class Watcher:
         """Take what is there; returns the number of records."""
         batches = await self._consumer.getmany(timeout_ms=timeout_ms)
         for partition, records in batches.items():
-            for record, raw in decode(t.TOPICS[partition.topic], records)[0]:
-                count(self.seen, record.message, sent_ns(raw))
+            topic = t.TOPICS[partition.topic]
+            for record in decode(topic, partition.partition, records)[0]:
+                if not self._is_repeat(topic, record):
+                    self.take(record.message, sent_ns(record))
         return sum(len(records) for records in batches.values())
+
+    def take(self, message: Any, sent: int) -> None:
+        """Count one message that is no repeat."""
+        count(self.seen, message, sent)
+
+    def _is_repeat(self, topic: t.Topic, record: Record) -> bool:
+        """A worker that was killed sends again what it may have sent: by the same rule as rows, it counts once."""
+        stream, position = origin(record)
+        reader = self._readers.setdefault((topic.name, topic.record_key(record.message), stream), Row(0, {}))
+        if reader.is_repeat(stream, position):
+            return True
+        reader.seen[stream] = position
+        return False
 
     async def market_events(self) -> int:
         """Market events on the topic so far."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
@@ -14,9 +16,17 @@ from yarl import URL
 from agents.catalogue import catalogue
 from agents.spec import AgentSpec
 from app import settings as settings_module
-from app.broker import own_the_broker, watch_the_broker
+from app import workers
+from app.broker import own_the_broker, publisher, watch_the_broker
+from app.build import build as build_hash
+from app.build import say
+from app.membership import Membership, claim
+from app.recovery import Tables
 from app.runtime import AgentShell, TableRows
+from app.security import touched
 from app.settings import Settings, SettingsError, agent_group
+from app.stores import Table
+from app.topics import until_there
 from app.transport import FlowControl, SingleTransport, Transport
 from connectors.kafka.access import MECHANISM, Access
 from contracts.topics import COMPRESSION, DEAD_LETTER_BYTES_MAX
@@ -26,8 +36,40 @@ log = logging.getLogger(__name__)
 COMMIT_INTERVAL_S = 1.0
 """Offsets are committed this often: a crash repeats at most a second of input, and rows skip what they have."""
 
-SESSION_TIMEOUT_S = 30.0
-"""Static members come back in 2 to 4 s under the same id; only a worker that stays away this long loses its place."""
+HEARTBEATS_PER_SESSION = 10
+"""So many may be lost or late before a place is: one a second at a session of 10 s."""
+
+GARBAGE_OBJECTS = 100_000
+"""New objects after which the collector looks for circles among them: some 10 MB."""
+
+CHANGELOG = {"segment.bytes": str(16 * 2**20), "min.cleanable.dirty.ratio": "0.1"}
+"""Kafka compacts closed segments only, and a segment is 1 GB unless told otherwise: a start would read all of it."""
+
+WITH_STANDBY = ("portfolio", "risk")
+"""Groups of one partition whose second worker keeps a copy of the tables: it takes over when the first is gone."""
+
+
+class Application(faust.App):  # type: ignore[misc]
+    """Faust's application, which works alone under its instance name or not at all."""
+
+    membership: Membership
+    topics_there: Callable[[], Awaitable[None]]
+
+    async def on_first_start(self) -> None:
+        self._claim = claim(self.conf.datadir)
+        if self._claim is None:
+            sys.stderr.write(
+                f"flowgate: another process works in {self.conf.datadir}; end it first, or give this one a name of its "
+                "own in FLOWGATE_INSTANCE\n"
+            )
+            sys.stderr.flush()
+            os._exit(2)
+        await self.topics_there()
+        # A batch is thousands of objects that die together. By default the collector would go through the living after
+        # each 700 new ones, which was an eighth of the processor time; what the imports made is never garbage.
+        gc.freeze()
+        gc.set_threshold(GARBAGE_OBJECTS, 50, 50)
+        await super().on_first_start()
 
 
 class Sources(faust.Topic):  # type: ignore[misc]
@@ -42,7 +84,7 @@ WORKER_BATCH_BYTES = 262_144
 
 
 @functools.cache
-def main_app() -> faust.App:
+def main_app() -> Application:
     """The application of `AGENT_GROUP`; a wrong setting ends the process with one sentence."""
     try:
         settings = settings_module.load()
@@ -52,13 +94,14 @@ def main_app() -> faust.App:
         raise SystemExit(2) from None
 
 
-def build(settings: Settings, group: str) -> faust.App:
+def build(settings: Settings, group: str) -> Application:
     """The application of one group, with its agents and tables declared."""
     instance = f"{settings.prefix}-{group}-{settings.instance}"
     settings.data.mkdir(parents=True, exist_ok=True)  # Faust makes its own folder there, but no parents
-    specs = catalogue(group, settings.desk, settings.configuration_hash)
+    specs = catalogue(group, settings.desk, settings.configuration_hash, build_hash())
     batched = any(topic.batched for spec in specs for topic in spec.outputs)
-    app = faust.App(
+    listener = workers.listen(settings.health.host, settings.health.port)
+    app = Application(
         f"{settings.prefix}-{group}",
         broker=f"kafka://{settings.kafka.bootstrap}",
         broker_credentials=credentials(settings.kafka.access),
@@ -66,27 +109,34 @@ def build(settings: Settings, group: str) -> faust.App:
         producer_max_request_size=DEAD_LETTER_BYTES_MAX,
         producer_max_batch_size=WORKER_BATCH_BYTES,
         producer_compression_type=COMPRESSION if batched else None,
-        store="memory://",
+        store=f"{settings.store}://",
         datadir=str(settings.data / instance),
         autodiscover=False,
         web_enabled=False,
         canonical_url=URL(f"http://{instance}:6066"),
         consumer_group_instance_id=instance,
+        broker_client_id=workers.client_id(instance, listener),
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=COMMIT_INTERVAL_S,
-        broker_session_timeout=SESSION_TIMEOUT_S,
-        broker_heartbeat_interval=3.0,
+        broker_session_timeout=settings.kafka.session_s,
+        broker_heartbeat_interval=settings.kafka.session_s / HEARTBEATS_PER_SESSION,
         broker_max_poll_records=4000,
         stream_buffer_maxsize=8,
         topic_replication_factor=settings.kafka.replication,
-        table_standby_replicas=0,
+        table_standby_replicas=1 if group in WITH_STANDBY else 0,
         worker_redirect_stdouts=False,
         Topic=Sources,
+        Table=Table,
+        TableManager=Tables,
     )
+    app.membership = Membership(settings.kafka.session_s)
+    app.topics_there = functools.partial(until_there, settings.kafka.access, touched(settings.prefix, group, specs))
     consuming = Transport if settings.transport == "batched" else SingleTransport
     app.transport = consuming(app.conf.broker_consumer, app)
     app.producer_transport = Transport(app.conf.broker_producer, app)
     app.flow_control = FlowControl()
+    app.task(functools.partial(workers.serve, listener, lambda: app.producer._producer))
+    app.task(functools.partial(say, settings, group, publisher(app)))
     tables: dict[str, TableRows] = {}
     effects = None
     if group in ("execution", "all"):
@@ -122,6 +172,7 @@ def _declare(app: faust.App, spec: AgentSpec, tables: dict[str, TableRows], effe
                 partitions=spec.table.partitions,
                 key_type=bytes,
                 value_type=bytes,
+                extra_topic_configs=CHANGELOG,
             )
             tables[spec.table.name] = TableRows(spec.table, table)
         rows = tables[spec.table.name]

@@ -48,8 +48,9 @@ class PlainDecimal:
 Price = Annotated[Decimal, Field(gt=0, max_digits=20, decimal_places=8), PlainDecimal(r"^[0-9]{1,20}(\.[0-9]{1,8})?$")]
 """A positive price in currency, at most 20 digits, 8 of them decimals."""
 
-Money = Annotated[Decimal, Field(max_digits=24, decimal_places=10), PlainDecimal(r"^-?[0-9]{1,24}(\.[0-9]{1,10})?$")]
-"""An exact amount of money, at most 24 digits, 10 of them decimals."""
+Money = Annotated[Decimal, Field(max_digits=28, decimal_places=13), PlainDecimal(r"^-?[0-9]{1,28}(\.[0-9]{1,13})?$")]
+"""An exact amount of money, at most 28 digits, as many as `decimal` computes with; 13 of them decimals, as a price of 8
+times lots of 0.00001 can have."""
 
 
 class Part(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -46,6 +46,10 @@ class Denial(StrEnum):
     SHORT_NOT_ALLOWED = "SHORT_NOT_ALLOWED"
     OUTSIDE_TRADING_HOURS = "OUTSIDE_TRADING_HOURS"
     PRICE_MOVED_TOO_FAR = "PRICE_MOVED_TOO_FAR"
+    ORDER_NOT_WORKING = "ORDER_NOT_WORKING"
+    PARTICIPATION_EXCEEDS_MAXIMUM = "PARTICIPATION_EXCEEDS_MAXIMUM"
+    MIXED_FLEET = "MIXED_FLEET"
+    ACCOUNT_LOCKED = "ACCOUNT_LOCKED"
 
 
 class Verdict(StrEnum):
@@ -62,6 +66,20 @@ class TradingState(StrEnum):
     ACTIVE = "ACTIVE"
     REDUCING = "REDUCING"
     HALTED = "HALTED"
+
+
+class WorkerState(Message):
+    """A worker is alive and this is what it runs: said every few seconds.
+
+    `build` is the hash of its source, `configuration_hash` that of everything in its settings that decides trades.
+    """
+
+    type: Literal["worker"] = "worker"
+    worker: Annotated[str, Field(min_length=1)]
+    groups: tuple[str, ...]
+    build: str
+    configuration_hash: str
+    ts_ns: TimeNs
 
 
 class DecisionRecord(Message):
@@ -139,13 +157,17 @@ class ResetCommand(Message):
 
 
 class ResolveCommand(Message):
-    """A named operator settles what evidence did not: an UNKNOWN order is over, or the broker's position is right."""
+    """A named operator settles what evidence did not.
+
+    The UNKNOWN order of `intent_id` is over; or the broker's position in `instrument`, or its cash, is right.
+    """
 
     type: Literal["resolve"] = "resolve"
     operator: Annotated[str, Field(min_length=1)]
     reason: Annotated[str, Field(min_length=1)]
     intent_id: IntentId | None = None
     instrument: Instrument | None = None
+    cash: bool = False
     ts_ns: TimeNs
 
 
@@ -184,14 +206,19 @@ class SwitchEvent(Message):
     ts_event_ns: TimeNs
 
 
+DATA_AGE: Final = "data.age_s"
+"""Evidence of stage 1: seconds of event time since the last good record of an instrument."""
+
+
 class GateEvidence(Message):
-    """One measured fact for one stage gate, true at `ts_event_ns`."""
+    """One measured fact for one stage gate, true at `ts_event_ns`: of one instrument, or of the desk (None)."""
 
     type: Literal["evidence"] = "evidence"
     stage: Annotated[int, Field(ge=1, le=8)]
     name: str
     value: float
     ts_event_ns: TimeNs
+    instrument: Instrument | None = None
 
 
 class GateVerdict(Message):

@@ -16,6 +16,11 @@ IntentId = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
 OrderId = Annotated[int, Field(gt=0, lt=2**31)]
 Quantity = Annotated[int, Field(gt=0, lt=2**53)]
 
+OrderType = Literal["MARKETABLE_LIMIT", "LIMIT", "MARKET"]
+"""A marketable limit crosses the quote up to a cap that admission sets; a limit has a price of the strategy's own."""
+
+TimeInForce = Literal["IOC", "DAY"]
+
 
 class Input(Part):
     """A record that a decision rests on."""
@@ -29,6 +34,7 @@ class OrderIntent(Message):
     """The wish to trade `quantity_lots`, not yet an order.
 
     `arrival_bid_ticks` and `arrival_ask_ticks` are the quote the decision saw; `position_lots` the position it assumed.
+    Only a limit order has a `limit_price` and may rest (DAY); the others are for immediate execution.
     """
 
     type: Literal["intent"] = "intent"
@@ -45,6 +51,57 @@ class OrderIntent(Message):
     ts_ingest_ns: TimeNs
     bucket_ns: Annotated[int, Field(gt=0)]
     inputs: tuple[Input, ...]
+    order_type: OrderType = "MARKETABLE_LIMIT"
+    limit_price: Price | None = None
+    time_in_force: TimeInForce = "IOC"
+
+    @model_validator(mode="after")
+    def _terms(self) -> OrderIntent:
+        if (self.order_type == "LIMIT") != (self.limit_price is not None):
+            raise ValueError("a limit order has a limit_price, any other order has none")
+        if self.order_type != "LIMIT" and self.time_in_force != "IOC":
+            raise ValueError(f"a {self.order_type} order is for immediate execution (IOC)")
+        if self.limit_price is not None:
+            on_tick(self.instrument, self.limit_price)
+        return self
+
+
+class AmendIntent(Message):
+    """The wish to give the working order of the intent `amends` new terms: all of them, also those that stay.
+
+    `quantity_lots` is the whole quantity, lots that are filled already included.
+    """
+
+    type: Literal["amend_intent"] = "amend_intent"
+    intent_id: IntentId
+    amends: IntentId
+    strategy: str
+    instrument: Instrument
+    quantity_lots: Quantity
+    limit_price: Price
+    ts_event_ns: TimeNs
+    ts_ingest_ns: TimeNs
+    bucket_ns: Annotated[int, Field(gt=0)]
+    inputs: tuple[Input, ...]
+
+    @model_validator(mode="after")
+    def _on_tick(self) -> AmendIntent:
+        on_tick(self.instrument, self.limit_price)
+        return self
+
+
+class CancelIntent(Message):
+    """The wish to end the working order of the intent `cancels`."""
+
+    type: Literal["cancel_intent"] = "cancel_intent"
+    intent_id: IntentId
+    cancels: IntentId
+    strategy: str
+    instrument: Instrument
+    ts_event_ns: TimeNs
+    ts_ingest_ns: TimeNs
+    bucket_ns: Annotated[int, Field(gt=0)]
+    inputs: tuple[Input, ...]
 
 
 def on_tick(instrument: str, price: Decimal) -> None:
@@ -55,10 +112,11 @@ def on_tick(instrument: str, price: Decimal) -> None:
 
 
 class OrderCommand(Message):
-    """An admitted order: a marketable limit with a cap, good for immediate execution, under a reserved order id.
+    """An admitted order under a reserved order id.
 
-    `limit_price` is on the tick grid of the instrument, in its currency. A child order names its parent, the parent's
-    size and what was sent of it before; `reduces` says that it makes a position smaller, which a kill may allow.
+    `limit_price` is on the tick grid of the instrument, in its currency; of a market order it is the cap that its value
+    was checked at, which does not go to the broker. A child order names its parent, the parent's size and what was sent
+    of it before; `reduces` says that it makes a position smaller, which a kill may allow.
     """
 
     type: Literal["new_order"] = "new_order"
@@ -68,9 +126,10 @@ class OrderCommand(Message):
     side: Side
     quantity_lots: Quantity
     limit_price: Price
-    time_in_force: Literal["IOC", "DAY"]
+    time_in_force: TimeInForce
     ts_event_ns: TimeNs
     ts_ingest_ns: TimeNs
+    order_type: OrderType = "MARKETABLE_LIMIT"
     strategy: str = ""
     reduces: bool = False
     parent_id: IntentId | None = None
@@ -92,14 +151,18 @@ class CancelCommand(Message):
 
 
 class AmendCommand(Message):
-    """Give a working order a new quantity (all of it, filled lots included) and limit price."""
+    """Give the working order of `intent_id` a new quantity (all of it, filled lots included) and limit price.
+
+    `amend_id` is the intent that asked for it.
+    """
 
     type: Literal["amend_order"] = "amend_order"
     intent_id: IntentId
+    amend_id: IntentId
     instrument: Instrument
     quantity_lots: Quantity
     limit_price: Price
-    reason: str
+    ts_ingest_ns: TimeNs
 
     @model_validator(mode="after")
     def _on_tick(self) -> AmendCommand:
@@ -108,12 +171,13 @@ class AmendCommand(Message):
 
 
 class OrderState(StrEnum):
-    """States of an order; `agents.execution.LEGAL` has the transitions."""
+    """States of an order; `agents.orders.LEGAL` has the transitions."""
 
     PENDING_SUBMIT = "PENDING_SUBMIT"
     SUBMITTED = "SUBMITTED"
     ACKNOWLEDGED = "ACKNOWLEDGED"
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    PENDING_AMEND = "PENDING_AMEND"
     PENDING_CANCEL = "PENDING_CANCEL"
     FILLED = "FILLED"
     CANCELLED = "CANCELLED"
@@ -157,7 +221,10 @@ class OrderSent(Message):
 
 
 class BrokerStatus(Message):
-    """The gateway's word on an order, from a status message or a snapshot (`snapshot`)."""
+    """The gateway's word on an order, from a status message or a snapshot (`snapshot`).
+
+    `order_lots` and `limit_price` are the terms that the gateway last named for it, 0 and None if it named none.
+    """
 
     type: Literal["broker_status"] = "broker_status"
     intent_id: IntentId
@@ -169,6 +236,8 @@ class BrokerStatus(Message):
     reason: str
     ts_ns: TimeNs
     filled_lots: Annotated[int, Field(ge=0)] = 0
+    order_lots: Annotated[int, Field(ge=0)] = 0
+    limit_price: Price | None = None
 
 
 class BrokerExecution(Message):
@@ -249,6 +318,8 @@ class ExecutionReport(Message):
     """A change in the life of an order. Fill reports carry `exec_id`; a commission arrives as a report of its own.
 
     A correction replaces the fill `replaced_exec_id`. `commission` is the amount by which the order's commissions grew.
+    `order_lots` and `limit_price` are the terms in force; `amend_id` names an amend that is settled by this report: its
+    terms are in force, or `reason` says why not.
     """
 
     type: Literal["exec_report"] = "exec_report"
@@ -270,6 +341,8 @@ class ExecutionReport(Message):
     replaced_exec_id: str | None = None
     replaced_lots: Annotated[int, Field(ge=0)] = 0
     replaced_price: Price | None = None
+    limit_price: Price | None = None
+    amend_id: IntentId | None = None
 
 
 class PositionBreak(Message):
@@ -281,6 +354,18 @@ class PositionBreak(Message):
     broker_lots: int
     open: bool
     source: Literal["snapshot", "drop_copy", "operator"]
+    reason: str
+    ts_ns: TimeNs
+
+
+class CashBreak(Message):
+    """The broker's cash and ours (fills and commissions) differ, or (`open` false) no longer do; account currency."""
+
+    type: Literal["cash_break"] = "cash_break"
+    own_cash: Money
+    broker_cash: Money
+    open: bool
+    source: Literal["account", "operator"]
     reason: str
     ts_ns: TimeNs
 

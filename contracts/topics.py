@@ -6,10 +6,12 @@ import zlib
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
+import msgspec
 from pydantic import Field, TypeAdapter
 
 from contracts import controls, market, orders, signals
 from contracts.base import Message
+from contracts.structs import decoder_of
 
 MARKET_PARTITIONS: Final = 4
 """Partitions of the market topics: at most four workers a group. Behind the cross-section is one: a total order."""
@@ -38,10 +40,6 @@ WHOLE_DESK: Final = frozenset({"desk", "switch"})
 """Record keys of topics about the desk as a whole."""
 
 
-def _list_of(contract: Any) -> Any:
-    return list[contract]
-
-
 def _any_of(messages: Any) -> Any:
     """A union told apart by `type`: the validator looks at one field and tries one contract, five times as fast."""
     return Annotated[messages, Field(discriminator="type")]
@@ -57,7 +55,8 @@ class Topic:
     """One topic. `contract` is the union of the messages it carries, `key` the field that is their record key.
 
     `durable` topics decide about orders: their writers await all in-sync replicas, and there must be two of them.
-    `batched` topics carry the market: their writers may wait `LINGER_MS` to fill a batch, and compress it.
+    `batched` topics carry the market: their writers may wait `LINGER_MS` to fill a batch, and compress it. Those with
+    a record for each event of the market are read as `structs`.
     Several agents may read a topic; `keeper` is the one that puts its unreadable records into `dead_letters`.
     """
 
@@ -69,6 +68,7 @@ class Topic:
     cleanup: Literal["delete", "compact"] = "delete"
     durable: bool = False
     batched: bool = False
+    structs: bool = False
     message_bytes_max: int = MESSAGE_BYTES_MAX
     keeper: str = ""
     dead_letters: Topic | None = None
@@ -78,9 +78,9 @@ class Topic:
         return _ADAPTERS[self.name]
 
     @property
-    def batch_adapter(self) -> TypeAdapter[Any]:
-        """Validates a JSON array of messages in one call."""
-        return _BATCH_ADAPTERS[self.name]
+    def struct_decoder(self) -> msgspec.json.Decoder[Any] | None:
+        """The short cut of a topic that is read as structs."""
+        return _STRUCT_DECODERS.get(self.name)
 
     @property
     def messages(self) -> dict[str, type[Message]]:
@@ -136,6 +136,7 @@ MARKET_RAW = Topic(
     MARKET_PARTITIONS,
     8 * HOUR_MS,
     batched=True,
+    structs=True,
     keeper="normalise",
     dead_letters=DLQ_MARKET_EVENTS,
 )
@@ -145,6 +146,7 @@ MARKET_EVENTS = Topic(
     "instrument",
     MARKET_PARTITIONS,
     batched=True,
+    structs=True,
     keeper="ofi",
     dead_letters=DLQ_MARKET_EVENTS,
 )
@@ -174,7 +176,7 @@ CROSS_SECTIONS = Topic(
 PORTFOLIO_TARGETS = Topic("portfolio_targets", signals.PortfolioTarget, "desk")
 ORDER_INTENTS = Topic(
     "order_intents",
-    orders.OrderIntent,
+    _any_of(orders.OrderIntent | orders.AmendIntent | orders.CancelIntent),
     "instrument",
     retention_ms=6 * HOUR_MS,
     durable=True,
@@ -210,7 +212,7 @@ BROKER_EVENTS = Topic(
 )
 EXEC_REPORTS = Topic(
     "exec_reports",
-    _any_of(orders.ExecutionReport | orders.PositionBreak | orders.SessionEvent),
+    _any_of(orders.ExecutionReport | orders.PositionBreak | orders.CashBreak | orders.SessionEvent),
     "intent_id",
     retention_ms=7 * DAY_MS,
     durable=True,
@@ -237,6 +239,14 @@ CONTROL = Topic(
     keeper="killswitch",
     dead_letters=DLQ_ORDER_INTENTS,
 )
+WORKERS = Topic(
+    "workers",
+    controls.WorkerState,
+    "worker",
+    cleanup="compact",
+    keeper="admission",
+    dead_letters=DLQ_ORDER_INTENTS,
+)
 ALERTS = Topic("alerts", controls.Alert, "code", retention_ms=30 * DAY_MS, durable=True)
 GATE_EVIDENCE = Topic(
     "gate_evidence",
@@ -259,11 +269,11 @@ DECISIONS = Topic("decisions", controls.DecisionRecord, "intent_id", retention_m
 
 TOPICS: Final[dict[str, Topic]] = {topic.name: topic for topic in list(globals().values()) if isinstance(topic, Topic)}
 _ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {topic.name: TypeAdapter(topic.contract) for topic in TOPICS.values()}
-_BATCH_ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {
-    topic.name: TypeAdapter(_list_of(topic.contract)) for topic in TOPICS.values()
-}
 _MESSAGES: Final[dict[str, dict[str, type[Message]]]] = {
     topic.name: _members(topic.contract) for topic in TOPICS.values()
+}
+_STRUCT_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    topic.name: decoder_of(topic.messages) for topic in TOPICS.values() if topic.structs
 }
 
 

@@ -52,7 +52,12 @@ DENIALS: Final[dict[Denial, Meaning]] = {
         "C8", "today's loss, ours or the broker's, the worse", "daily_loss_usd_max", "see risk"
     ),
     D.ACCOUNT_STALE: Meaning("C8", "no word on the account, or an old one", "account_age_s_max", "see the session"),
-    D.PRICE_OUTSIDE_COLLAR: Meaning("C1", "the price left the one the decision saw", "collar_frac", "–"),
+    D.ACCOUNT_LOCKED: Meaning(
+        "C14", "the broker's cash is not ours; reducing orders pass", "", "`python -m app resolve --cash`, by name"
+    ),
+    D.PRICE_OUTSIDE_COLLAR: Meaning(
+        "C1", "the price left the one the decision saw, or a limit is far from the quote", "collar_frac", "–"
+    ),
     D.PRICE_MOVED_TOO_FAR: Meaning(
         "C1", "the price moved too far in the period", "price_move_frac_max, price_move_period_buckets", "look at it"
     ),
@@ -62,6 +67,15 @@ DENIALS: Final[dict[Denial, Meaning]] = {
     D.ORDER_RATE_EXCEEDS_MAXIMUM: Meaning("C4", "too many orders this minute", "orders_per_minute_max", "–"),
     D.REPEATED_EXECUTION: Meaning(
         "C6", "one strategy, one instrument, too often; latched", "repeat_orders_max, repeat_window_buckets", "reset"
+    ),
+    D.ORDER_NOT_WORKING: Meaning(
+        "C5", "the order to amend or cancel does not work, or an amend of it is not settled", "", "–"
+    ),
+    D.PARTICIPATION_EXCEEDS_MAXIMUM: Meaning(
+        "C3", "an amend to more than its share of the volume", "pov_frac_max, adv_lots", "–"
+    ),
+    D.MIXED_FLEET: Meaning(
+        "–", "a worker runs another build or configuration, or none has said what it runs", "", "end the upgrade"
     ),
 }
 

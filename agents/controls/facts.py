@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from agents.controls.checks import DAY_NS
+from agents.controls.fleet import SILENT_NS
 from agents.controls.state import AdmissionState, Mark, Override, Reference, Working
 from agents.parameters import Limits
 from agents.spec import Out
@@ -16,8 +17,17 @@ from contracts.controls import (
     ResetCommand,
     RiskEvent,
     SwitchEvent,
+    WorkerState,
 )
-from contracts.orders import TERMINAL, AccountValue, ExecutionReport, OrderState, PositionBreak, SessionEvent
+from contracts.orders import (
+    TERMINAL,
+    AccountValue,
+    CashBreak,
+    ExecutionReport,
+    OrderState,
+    PositionBreak,
+    SessionEvent,
+)
 from contracts.signals import SignalEvent
 from contracts.topics import ALERTS
 
@@ -50,6 +60,12 @@ def learn(state: AdmissionState, message: Any, limits: Limits) -> list[Out]:
             _report(state, message)
         case PositionBreak():
             _break(state, message)
+        case CashBreak():
+            sides = f"cash: ours {message.own_cash}, broker's {message.broker_cash}"
+            state.cash_break = sides if message.open else ""
+        case WorkerState():
+            alive = {name: w for name, w in state.workers.items() if message.ts_ns - w.ts_ns <= SILENT_NS}
+            state.workers = alive | {message.worker: message}
     return []
 
 
@@ -151,8 +167,12 @@ def _report(state: AdmissionState, report: ExecutionReport) -> None:
     if report.state in TERMINAL:
         if ours:
             del state.working[name]
-    elif ours or working is None:
-        state.working[name] = Working(source, report.side, max(report.order_lots - report.filled_lots, 0))
+    elif working is None:
+        state.working[name] = Working(source, report.side, report.order_lots, report.filled_lots, state=report.state)
+    elif ours:
+        working.order_lots, working.filled_lots, working.state = report.order_lots, report.filled_lots, report.state
+        if report.amend_id == working.amend_id:
+            working.amend_id, working.amend_lots = "", 0
 
 
 def _break(state: AdmissionState, found: PositionBreak) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from contracts.controls import GateVerdict, TradingState
-from contracts.orders import OrderIntent, SessionState
+from contracts.controls import GateVerdict, TradingState, WorkerState
+from contracts.orders import OrderIntent, OrderState, SessionState
 
 
 @dataclass(slots=True)
@@ -20,11 +20,24 @@ class Mark:
 
 @dataclass(slots=True)
 class Working:
-    """An order that may still fill `lots`: its exposure counts from the claim until it ends."""
+    """An order that may still fill `lots`: its exposure counts from the claim until it ends.
+
+    `amend_id` is an amend to `amend_lots` that is not settled: until then the larger of both quantities counts.
+    """
 
     intent_id: str
     side: str
-    lots: int
+    order_lots: int
+    filled_lots: int = 0
+    strategy: str = ""
+    child: bool = False
+    state: OrderState = OrderState.PENDING_SUBMIT
+    amend_id: str = ""
+    amend_lots: int = 0
+
+    @property
+    def lots(self) -> int:
+        return max(max(self.order_lots, self.amend_lots) - self.filled_lots, 0)
 
 
 @dataclass(slots=True)
@@ -68,6 +81,7 @@ class AdmissionState:
     `kills` maps a scope to who and why; `locks` an instrument to the reasons of its locks by their source (an intent
     id, or "break"); `flattening` an instrument to the kill that asks for its end; `recent` an intent id to the bucket
     it was decided in, only as far back as an intent may be old; `throttled` what was repeated too often, latched.
+    `workers` are those that say what they run; `cash_break` has both sides of a cash break while one is open.
     """
 
     session: SessionState = SessionState.DISCONNECTED
@@ -83,6 +97,8 @@ class AdmissionState:
     account_nav_start_usd: float | None = None
     account_day: int = 0
     buying_power_usd: float = 0.0
+    cash_break: str = ""
+    workers: dict[str, WorkerState] = field(default_factory=dict)
     verdicts: dict[int, GateVerdict] = field(default_factory=dict)
     marks: dict[str, Mark] = field(default_factory=dict)
     references: dict[str, Reference] = field(default_factory=dict)

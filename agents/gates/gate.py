@@ -1,4 +1,7 @@
-"""A stage gate: folds the evidence of its stage and says PASS, HOLD or FAIL, with reasons and an expiry."""
+"""A stage gate: folds the evidence of its stage and says PASS, HOLD or FAIL, with reasons and an expiry.
+
+A number that is measured for each instrument has to be right for each: the worst of them decides, and is named.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tables.rows import TableSpec
 
 @dataclass(slots=True)
 class GateRow:
-    """The newest evidence of a stage, none older than its verdict may be, and the verdict last published."""
+    """The newest evidence of a stage by name and instrument, none older than its verdict may be; the last verdict."""
 
     evidence: dict[str, GateEvidence] = field(default_factory=dict)
     verdict: Verdict = Verdict.HOLD
@@ -38,10 +41,11 @@ def make(stage: Stage) -> Step:
         row = row or GateRow()
         message = record.message
         oldest_ns = message.ts_event_ns - stage.holds_ns
-        row.evidence = {name: fact for name, fact in row.evidence.items() if fact.ts_event_ns >= oldest_ns}
-        row.evidence[message.name] = message
+        row.evidence = {label: fact for label, fact in row.evidence.items() if fact.ts_event_ns >= oldest_ns}
+        row.evidence[label_of(message)] = message
         verdict, reasons = judge(stage, row)
-        measured = [row.evidence[asked.name].ts_event_ns for asked in stage.criteria if asked.name in row.evidence]
+        names = {criterion.name for criterion in stage.criteria}
+        measured = [fact.ts_event_ns for fact in row.evidence.values() if fact.name in names]
         expires = min(measured, default=message.ts_event_ns) + stage.holds_ns
         # A verdict is renewed when it changes, and when half of its time is over.
         if (
@@ -63,16 +67,24 @@ def make(stage: Stage) -> Step:
     return step
 
 
+def label_of(fact: GateEvidence) -> str:
+    return fact.name if fact.instrument is None else f"{fact.name}[{fact.instrument}]"
+
+
 def judge(stage: Stage, row: GateRow) -> tuple[Verdict, tuple[str, ...]]:
     """FAIL when a number is over its limit, HOLD when one is missing, else PASS."""
     failed, missing = [], []
     for criterion in stage.criteria:
-        evidence = row.evidence.get(criterion.name)
-        if evidence is None:
+        facts = [(label, row.evidence[label]) for label in sorted(row.evidence)]
+        values = [(label, fact.value) for label, fact in facts if fact.name == criterion.name]
+        if not values:
             missing.append(f"{criterion.name} missing")
-        elif not criterion.value_min <= evidence.value <= criterion.value_max:
-            bounds = f"{criterion.value_min:g}..{criterion.value_max:g}"
-            failed.append(f"{criterion.name}={evidence.value:.6g} outside {bounds}")
+        bounds = f"{criterion.value_min:g}..{criterion.value_max:g}"
+        failed += [
+            f"{label}={value:.6g} outside {bounds}"
+            for label, value in values
+            if not criterion.value_min <= value <= criterion.value_max
+        ]
     if failed:
         return Verdict.FAIL, tuple(failed)
     return (Verdict.HOLD, tuple(missing)) if missing else (Verdict.PASS, ())

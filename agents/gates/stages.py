@@ -32,7 +32,12 @@ STAGES: Final = (
     Stage(2, "signals", (Criterion("signals.ofi_r2", 1.0, 0.10),), 600 * SECOND_NS),
     Stage(3, "covariance", (Criterion("covariance.drift", 0.10),), 60 * SECOND_NS),
     Stage(4, "portfolio", (Criterion("portfolio.max_violation", 1e-6),), 60 * SECOND_NS),
-    Stage(5, "execution", (Criterion("execution.position_breaks", 0.0),), 86_400 * SECOND_NS),
+    Stage(
+        5,
+        "execution",
+        (Criterion("execution.position_breaks", 0.0), Criterion("execution.cash_breaks", 0.0)),
+        86_400 * SECOND_NS,
+    ),
     Stage(6, "paper account probe", (Criterion("paper.probe_failures", 0.0),), 86_400 * SECOND_NS),
     Stage(7, "paper session", (Criterion("paper.session_hours_missing", 0.0),), 86_400 * SECOND_NS),
     Stage(8, "sign-off", (Criterion("signoff.signatures_missing", 0.0),), 86_400 * SECOND_NS),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
+from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -14,16 +14,21 @@ from aiokafka.errors import KafkaError
 
 from agents.catalogue import GROUPS
 from agents.gates.stages import STAGES
+from app.health import examine
 from app.settings import Settings, agent_group
 from app.web.reader import Reader
 from app.web.site import Site, is_local
 from app.web.view import View
+from app.workers import listen
 from connectors.kafka.access import Access
 from contracts.controls import KillCommand, ResetCommand
 from contracts.instruments import INSTRUMENTS
 from contracts.topics import CONTROL
 
 log = logging.getLogger(__name__)
+
+EXAMINE_S: Final = 5.0
+"""Time between two looks at Kafka and the workers; each opens a connection or two."""
 
 SHUTDOWN_S: Final = 1.0
 """Longest wait for open streams at the end; each ends by itself within a tick."""
@@ -35,17 +40,38 @@ async def serve(settings: Settings) -> None:
     groups = ["all"] if agent_group(settings) == "all" else list(GROUPS)
     view = View(settings.prefix, groups)
     sender = Sender(settings.kafka.access)
-    site = Site(view, facts(settings), sender.send, is_local(settings.web.host))
+    site = Site(view, facts(settings), sender.send, is_local(settings.web.host), settings.web.commands)
+    if not site.local:
+        log.warning("%s", exposure(settings))
     runner = web.AppRunner(site.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         listener = listen(settings.web.host, settings.web.port)
         await web.SockSite(runner, listener).start()
         log.info("page %s", url(listener))
-        await Reader(settings.kafka.access, view).run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Reader(settings.kafka.access, view).run())
+            tasks.create_task(keep_looking(site, settings))
     finally:
         await runner.cleanup()
         await sender.stop()
+
+
+async def keep_looking(site: Site, settings: Settings) -> None:
+    """Put the health of Kafka and the workers on the page, until cancelled."""
+    kafka = settings.kafka
+    while True:
+        health = await examine(kafka.access, kafka.replication, settings.prefix, site.health)
+        site.health = replace(health, dead_letters=dict(site.view.dead_letters.counts))
+        await asyncio.sleep(EXAMINE_S)
+
+
+def exposure(settings: Settings) -> str:
+    """One sentence about a page that others than this machine can reach."""
+    place = f"the page listens on {settings.web.host} and has no login"
+    if settings.web.commands:
+        return f"{place}: whoever reaches it can stop and resume trading; keep a proxy that signs people in before it"
+    return f"{place}, so it only shows; set FLOWGATE_WEB__COMMANDS=true behind a proxy that signs people in"
 
 
 class Sender:
@@ -80,17 +106,6 @@ class Sender:
     async def stop(self) -> None:
         if self._producer is not None:
             await self._producer.stop()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; on a free port when the one wanted is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        return socket.create_server((host, 0), family=family)
 
 
 def url(listener: socket.socket) -> str:

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from app.web.view import EVENTS_MAX, View
 from connectors.kafka.access import Access
+from connectors.kafka.backoff import back_off
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class Reader:
             fetch_min_bytes=FETCH_BYTES_MIN,
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
+        back_off(client)
+        back_off(consumer._client)
         try:
             await self._patiently(client.bootstrap)
             await self._patiently(consumer.start)
@@ -86,7 +89,7 @@ class Reader:
         }
 
     async def _assign(self, consumer: AIOKafkaConsumer, partitions: set[TopicPartition]) -> None:
-        """Tables are read from the start; of an event topic only the messages that are kept."""
+        """Tables and dead letters are read from the start; of an event topic only the messages that are kept."""
         consumer.assign(list(partitions))
         fresh = [tp for tp in partitions if tp not in self._next]
         for tp, end in (await consumer.end_offsets(fresh)).items():

@@ -1,4 +1,4 @@
-"""The page's routes: the page itself, the stream behind it, the tables as JSON and CSV, and two operator commands."""
+"""The page's routes: the page, the stream behind it, tables as JSON and CSV, health, and two operator commands."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from typing import Any, Final, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.health import Health
+from app.web import metrics
 from app.web.view import View
 from contracts.controls import KillCommand, ResetCommand
 
@@ -42,6 +44,11 @@ SEND_TIMEOUT_S: Final = 5.0
 
 COMMAND_HEADER: Final = "X-Flowgate-Command"
 """A page of another origin cannot set it without asking first, and we never say yes."""
+
+NO_COMMANDS: Final = (
+    "this page only shows, as it has no login and more than its own machine can reach it; run python -m app kill, or "
+    "set FLOWGATE_WEB__COMMANDS=true behind a proxy that signs people in"
+)
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -71,12 +78,17 @@ class Order(BaseModel):
 
 @dataclass
 class Site:
-    """The page of one view. `facts` are what the page must know of the desk and no topic says."""
+    """The page of one view. `facts` are what the page must know of the desk and no topic says.
+
+    A `local` page answers to this machine alone. Any other takes commands only if `commands` says so: it has no login.
+    """
 
     view: View
     facts: Mapping[str, Any]
     send: Send
     local: bool
+    commands: bool = False
+    health: Health | None = None
     pages: int = 0
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -87,6 +99,7 @@ class Site:
         app.add_routes(
             [
                 web.get("/health", self._health),
+                web.get("/metrics", self._metrics),
                 web.get("/api/desk", self._desk),
                 web.get("/api/stream", self._stream),
                 web.get("/api/tables", self._tables),
@@ -120,10 +133,21 @@ class Site:
         return web.FileResponse(FILES[request.path], headers=SECURITY_HEADERS)
 
     async def _health(self, _request: web.Request) -> web.Response:
-        return answer({"status": "ok", "records": self.view.version, "tables": len(self.view.tables), **self._age()})
+        """That the page runs (200, whatever it sees), what it has read, and the health of the desk."""
+        read = {"records": self.view.version, "tables": len(self.view.tables), **self._age()}
+        return answer({"status": "ok", **read, "desk": self.health.document() if self.health else None})
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        headers = {**SECURITY_HEADERS, "Content-Type": metrics.CONTENT_TYPE}
+        return web.Response(body=metrics.exposition(self.health), headers=headers)
 
     async def _desk(self, _request: web.Request) -> web.Response:
-        return answer(self.facts)
+        return answer({**self.facts, "commands": self.may_command})
+
+    @property
+    def may_command(self) -> bool:
+        """Whether the page takes a kill and a reset."""
+        return self.local or self.commands
 
     def _age(self) -> dict[str, float | None]:
         """Seconds since the newest record was made, None before the first."""
@@ -137,13 +161,15 @@ class Site:
         response = web.StreamResponse(headers={**SECURITY_HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         self.pages += 1
-        version = 0
+        version, told = 0, None
         try:
             while not self.closing.is_set():
-                changes = self.view.changes(version)
-                text = json.dumps({"since": version, **changes, **self._age()}, separators=(",", ":"))
+                message = {"since": version, **self.view.changes(version), **self._age()}
+                if self.health is not None and self.health is not told:
+                    message["health"] = self.health.document()
+                text = json.dumps(message, separators=(",", ":"))
                 await response.write(f"data: {text}\n\n".encode())
-                version = changes["version"]
+                version, told = message["version"], self.health
                 await asyncio.sleep(TICK_S)
         except ConnectionError:
             pass  # the page was closed
@@ -177,6 +203,8 @@ class Site:
         return await self._command(request, "RESET")
 
     async def _command(self, request: web.Request, word: str) -> web.Response:
+        if not self.may_command:
+            raise problem(web.HTTPForbidden, NO_COMMANDS)
         same = f"{request.scheme}://{request.host}"
         if request.headers.get("Origin") != same or request.headers.get(COMMAND_HEADER) != word:
             raise problem(web.HTTPForbidden, f"send this command from the page at {same}/")

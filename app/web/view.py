@@ -1,4 +1,5 @@
-"""What the page shows: every table folded from its changelog, and the newest messages of four topics.
+"""What the page shows: every table folded from its changelog, the newest messages of four topics, and a tally of the
+dead letters.
 
 Rows and messages stay bytes until somebody looks: a changelog runs at the speed of the market, a page at 4 Hz.
 """
@@ -14,7 +15,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from contracts.topics import CONTROL, DECISIONS, EXEC_REPORTS, RISK_EVENTS
+from app.deadletters import DEAD_LETTER_TOPICS, Tally
+from contracts.topics import CONTROL, DECISIONS, EXEC_REPORTS, RISK_EVENTS, TOPICS
 from tables.rows import any_row
 
 EVENTS_MAX: Final = {DECISIONS.name: 50, EXEC_REPORTS.name: 50, CONTROL.name: 50, RISK_EVENTS.name: 600}
@@ -45,6 +47,7 @@ class View:
         self._events: dict[str, deque[tuple[int, bytes]]] = {
             topic: deque(maxlen=count) for topic, count in EVENTS_MAX.items()
         }
+        self.dead_letters = Tally()
         self.version = 0
         self.newest_ms = 0
 
@@ -55,7 +58,7 @@ class View:
 
     def wants(self, topic: str) -> bool:
         """Whether the view folds this topic."""
-        return topic in EVENTS_MAX or self.table_of(topic) is not None
+        return topic in EVENTS_MAX or topic in DEAD_LETTER_TOPICS or self.table_of(topic) is not None
 
     def fold(self, topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int) -> None:
         """Take one record with its Kafka timestamp. A value of None deletes the row."""
@@ -71,6 +74,8 @@ class View:
                 del rows[next(iter(rows))]
         elif value is not None and topic in self._events:
             self._events[topic].append((self.version, value))
+        elif value is not None and topic in DEAD_LETTER_TOPICS:
+            self.dead_letters.take(TOPICS[topic], value)
 
     @property
     def tables(self) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from agents.spec import Record
-from benchmarks.ofi_job.job import STATE, STEP, Place, decode_batch
+from benchmarks.ofi_job.job import STATE, STEP, Place, decode
 
 COMMIT_INTERVAL_S = 1.0
 
@@ -36,7 +36,10 @@ async def run(place: Place) -> None:
         while not stopping.is_set():
             for tp, batch in (await consumer.getmany(timeout_ms=200, max_records=16_000)).items():
                 changed, pending = set(), []
-                for quote in decode_batch([raw.value for raw in batch]):
+                for raw in batch:
+                    quote = decode(raw.value)
+                    if quote is None:
+                        continue
                     name = quote.instrument
                     rows[name], outputs = STEP(rows.get(name), Record(quote, tp.topic, tp.partition, 0, b""))
                     changed.add(name)

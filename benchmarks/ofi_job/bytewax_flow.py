@@ -14,7 +14,7 @@ from bytewax.dataflow import Dataflow  # type: ignore[import-not-found]
 from bytewax.recovery import RecoveryConfig, init_db_dir  # type: ignore[import-not-found]
 from bytewax.run import cli_main  # type: ignore[import-not-found]
 
-from benchmarks.ofi_job.job import Place, apply, decode_batch
+from benchmarks.ofi_job.job import Place, apply, decode
 from contracts.market import Quote
 
 BATCH_RECORDS = 4_000
@@ -33,8 +33,8 @@ def dataflow(place: Place) -> Dataflow:
     return flow
 
 
-def decode_messages(messages: list[Any]) -> list[Quote]:
-    return decode_batch([message.value for message in messages])
+def decode_messages(messages: list[Any]) -> list[Any]:
+    return [quote for message in messages if (quote := decode(message.value)) is not None]
 
 
 def step(row: Any, quote: Quote) -> tuple[Any, Sequence[bytes]]:

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from agents import ofi
 from agents.spec import Record
 from contracts.market import Quote
+from contracts.structs import UnreadableBytes, decoder_of
 
 BUCKET_NS = 10_000_000_000
 STEP = ofi.make(BUCKET_NS)
-QUOTES: TypeAdapter[list[Quote]] = TypeAdapter(list[Quote])
+READ = decoder_of({"quote": Quote}).decode
 STATE: TypeAdapter[ofi.OfiState] = TypeAdapter(ofi.OfiState)
 
 
@@ -38,30 +39,22 @@ class Place:
         return {f"OFI_JOB_{name.upper()}": str(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
-def decode(value: bytes) -> Quote | None:
-    """A valid quote, or None."""
+def decode(value: bytes) -> Any:
+    """A valid quote as a struct, or None."""
     try:
-        return Quote.model_validate_json(value)
-    except ValidationError:
+        return READ(value)
+    except UnreadableBytes:
         return None
 
 
-def decode_batch(values: list[bytes]) -> list[Quote]:
-    """The valid quotes of a batch, in one call as long as all of them are."""
-    try:
-        return QUOTES.validate_json(b"[" + b",".join(values) + b"]")
-    except ValidationError:
-        return [quote for value in values if (quote := decode(value)) is not None]
-
-
-def fold(state: bytes | None, quote: Quote) -> tuple[bytes, Sequence[bytes]]:
+def fold(state: bytes | None, quote: Any) -> tuple[bytes, Sequence[bytes]]:
     """One quote into one stored state: the new state and the outputs, as bytes."""
     row = None if state is None else STATE.validate_json(state)
     row, outputs = apply(row, quote)
     return STATE.dump_json(row), outputs
 
 
-def apply(row: Any, quote: Quote) -> tuple[Any, Sequence[bytes]]:
+def apply(row: Any, quote: Any) -> tuple[Any, Sequence[bytes]]:
     """One quote into one state in memory: the new state and the outputs' bytes."""
     row, outputs = STEP(row, Record(quote, "", 0, 0, b""))
     return row, [out.message.model_dump_json().encode() for out in outputs]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import cProfile
 import functools
 import os
+from typing import Any
 
 import faust
 
 from agents.catalogue import catalogue
-from agents.parameters import Desk
 from agents.spec import AgentSpec
 from app import settings as settings_module
 from app import worker
@@ -26,8 +26,8 @@ GROUP = "signals"
 def ofi_app() -> faust.App:
     """The application of the signals group, whose catalogue has only the agent that the others run too."""
 
-    def ofi_alone(group: str, desk: Desk, configuration_hash: str) -> list[AgentSpec]:
-        return [spec for spec in catalogue(group, desk, configuration_hash) if spec.name == "ofi"]
+    def ofi_alone(*settings: Any) -> list[AgentSpec]:
+        return [spec for spec in catalogue(*settings) if spec.name == "ofi"]
 
     vars(worker)["catalogue"] = ofi_alone
     return worker.build(settings_module.load(), GROUP)

@@ -30,6 +30,8 @@ EVERY_S: Final = 2.0
 
 async def run(address: Address, publish: Callable[[Topic, str, Message], Awaitable[None]]) -> None:
     """Keep the connection and publish drop copies until cancelled."""
+    # The library writes a line for each execution of the day, each time.
+    logging.getLogger("ib_insync.wrapper").setLevel(logging.WARNING)
     attempt = 0
     while True:
         ib = IB()

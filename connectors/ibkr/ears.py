@@ -8,7 +8,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
-from connectors.ibkr.open_orders import ANSWER_S, OpenOrder, OpenOrders
+from connectors import crash
+from connectors.ibkr.open_orders import ANSWER_S, OpenOrder, OpenOrders, Terms
 from contracts.base import Message
 from contracts.instruments import BY_CON_ID, InstrumentSpec
 from contracts.orders import BrokerCommission, BrokerExecution, BrokerPosition, BrokerStatus
@@ -16,6 +17,8 @@ from contracts.orders import BrokerCommission, BrokerExecution, BrokerPosition, 
 log = logging.getLogger(__name__)
 
 COMMISSION_UNKNOWN: Final = Decimal("1e300")
+UNSET: Final = 1e300
+PRICE_DECIMALS: Final = 8
 EXECUTIONS_MAX: Final = 100_000
 """Executions whose intent is remembered for a late commission; a day has fewer."""
 
@@ -49,9 +52,16 @@ class Ears:
         self.foreign_orders = 0
 
     def status(
-        self, intent_id: str, order_id: int, status: str, reason: str, perm_id: int = 0, filled_lots: int = 0
+        self,
+        intent_id: str,
+        order_id: int,
+        status: str,
+        reason: str,
+        perm_id: int = 0,
+        filled_lots: int = 0,
+        terms: Terms = (0, None),
     ) -> None:
-        """Say where an order stands, in the gateway's word or one of ours (NotSent, NotFound)."""
+        """Say where an order stands, in the gateway's word or one of ours (NotSent, NotFound, Amend...)."""
         message = BrokerStatus(
             intent_id=intent_id,
             order_id=order_id,
@@ -62,30 +72,46 @@ class Ears:
             reason=reason,
             ts_ns=time.time_ns(),
             filled_lots=filled_lots,
+            order_lots=terms[0],
+            limit_price=terms[1],
         )
         self._say(intent_id, message)
+
+    def amend_refused(self, order_id: int, text: str) -> bool:
+        """Whether an error is the answer to an amend: say so, and have a snapshot tell the terms in force."""
+        order = self.orders.get(order_id)
+        if order is None or order.amend is None:
+            return False
+        self.orders.amend_refused(order_id)
+        self.status(order.intent_id, order_id, "AmendRefused", text)
+        return True
 
     def on_open_order(self, contract: Any, order: Any) -> None:
         spec = BY_CON_ID.get(contract.conId)
         if order.clientId != self._client_id or spec is None or not is_intent_id(order.orderRef):
             self.foreign_orders += 1
             return
+        size = lots(spec, order.totalQuantity)
         if self.orders.get(order.orderId) is None:
             now_s = time.monotonic()
-            size = lots(spec, order.totalQuantity)
             known = OpenOrder(order.orderRef, spec, "", False, size, now_s, now_s + ANSWER_S)
             self.orders.add(order.orderId, known)
+        priced = order.orderType == "LMT" and 0 < order.lmtPrice < UNSET
+        price = round(Decimal(str(order.lmtPrice)), PRICE_DECIMALS) if priced else None
+        self.orders.named(order.orderId, order.permId, (size, price))
 
     def on_order_status(self, order_id: int, status: str, filled: float, perm_id: int, client_id: int) -> None:
         order = self.orders.get(order_id)
         if client_id != self._client_id or order is None:
             return
         now_s = time.monotonic()
-        if not order.answered:
+        if not order.answered and order.amend is None:
             self.answer_ms.append((now_s - order.sent_s) * 1e3)
         filled_lots = lots(order.spec, filled)
         self.orders.status(order_id, status, filled_lots, now_s)
-        self.status(order.intent_id, order_id, status, "", perm_id, filled_lots)
+        terms = order.terms if order.terms_perm_id == perm_id else (0, None)
+        self.status(order.intent_id, order_id, status, "", perm_id, filled_lots, terms)
+        crash.at("ears:status")
 
     def on_completed_order(self, contract: Any, order: Any, state: Any) -> None:
         spec = BY_CON_ID.get(contract.conId)
@@ -111,12 +137,15 @@ class Ears:
             instrument=spec.instrument,
             side="BUY" if execution.side == "BOT" else "SELL",
             quantity_lots=lots(spec, execution.shares),
-            price=Decimal(str(execution.price)),
+            price=round(Decimal(str(execution.price)), PRICE_DECIMALS),
             cumulative_lots=lots(spec, execution.cumQty),
             epoch=self.epoch,
             ts_ns=time.time_ns(),
         )
         self._say(execution.orderRef, message)
+        order = self.orders.get(execution.orderId)
+        if order is not None and not order.done:
+            crash.at("ears:partial")
         early = self._early.pop(execution.execId, None)
         if early is not None:
             self.on_commission(early)
@@ -124,7 +153,7 @@ class Ears:
     def on_commission(self, report: Any) -> None:
         """A commission may come before its execution, whose intent it does not name: it waits."""
         intent_id = self._intents.get(report.execId)
-        commission = Decimal(str(report.commission))
+        commission = round(Decimal(str(report.commission)), PRICE_DECIMALS)
         # IB sends -1 or 1.79e308 while a commission is not known; the value follows.
         if not 0 <= commission < COMMISSION_UNKNOWN:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from contracts.instruments import InstrumentSpec
@@ -17,9 +18,17 @@ LIFE_S: Final = 10.0
 """Dead-man timer of an order for immediate execution: no order of ours works for longer without being asked about."""
 
 
+Terms = tuple[int, Decimal | None]
+"""Quantity in lots and limit price, None of an order without one."""
+
+
 @dataclass(slots=True)
 class OpenOrder:
-    """One order; `due_s` is when the gateway has to have said more (monotonic clock), infinite when it owes nothing."""
+    """One order; `due_s` is when the gateway has to have said more (monotonic clock), infinite when it owes nothing.
+
+    `terms` are those that the gateway named last, for the order of the permanent id `terms_perm_id`; `amend` those that
+    were asked for and that it has not named yet.
+    """
 
     intent_id: str
     spec: InstrumentSpec
@@ -32,6 +41,9 @@ class OpenOrder:
     done: bool = False
     executed_lots: int = 0
     asked: int = 0
+    terms: Terms = (0, None)
+    terms_perm_id: int = 0
+    amend: Terms | None = None
 
 
 class OpenOrders:
@@ -50,10 +62,31 @@ class OpenOrders:
         """Orders that may still fill, oldest first."""
         return [(order_id, order) for order_id, order in self._orders.items() if not order.done]
 
+    def amend(self, order_id: int, terms: Terms, now_s: float) -> None:
+        """New terms are on their way: the gateway owes an answer, and either quantity may be in force until then."""
+        order = self._orders[order_id]
+        order.amend, order.lots = terms, max(order.lots, terms[0])
+        order.answered, order.sent_s, order.due_s = False, now_s, now_s + ANSWER_S
+
+    def named(self, order_id: int, perm_id: int, terms: Terms) -> None:
+        """The gateway named the terms of an order."""
+        order = self._orders[order_id]
+        order.terms, order.terms_perm_id = terms, perm_id
+        if order.amend == terms:
+            order.amend = None
+        if order.amend is None and terms[0]:
+            order.lots = terms[0]
+
+    def amend_refused(self, order_id: int) -> None:
+        """Only a snapshot tells which terms are in force."""
+        order = self._orders[order_id]
+        order.amend = None
+        self.ask(order_id)
+
     def answered(self, order_id: int) -> None:
         """The gateway said something about the order; it must be over within its life."""
         order = self._orders.get(order_id)
-        if order is not None and not order.answered:
+        if order is not None and not order.answered and order.amend is None:
             order.answered, order.due_s = True, order.sent_s + LIFE_S
 
     def status(self, order_id: int, status: str, filled_lots: int, now_s: float) -> None:

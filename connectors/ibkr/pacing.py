@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-WINDOW_S: Final = 1.05
-"""IB counts over one second where messages arrive; the 5 % are for the jitter of the way there."""
+WINDOW_S: Final = 1.25
+"""IB counts over one second where messages arrive. The rest is for the way there: a burst that is held up for a
+quarter of a second must not meet the next one.
+"""
 
 MESSAGES_MAX: Final = 48
 ORDERS_MAX: Final = 40
-"""8 messages of each window belong to cancels, heartbeats and snapshots: 40 / 1.05 = 38 orders a second."""
+"""8 messages of each window belong to cancels, heartbeats and snapshots: 40 / 1.25 = 32 orders a second."""
 
 
 class Pacing:
@@ -41,9 +43,27 @@ class Pacing:
             sent.popleft()
         return 0.0 if len(sent) < limit else sent[len(sent) - limit] + WINDOW_S - now
 
+    def order_in_s(self) -> float:
+        """Seconds until an order may be written; 0 when one may now."""
+        return max(self.free_in_s(ORDERS_MAX), 0.001 if self._cancels_waiting else 0.0)
+
+    def enter(self) -> float:
+        """Somebody begins to wait; the moment, for `leave`."""
+        self.queue += 1
+        return self._clock()
+
+    def leave(self, since_s: float) -> None:
+        """Who began to wait at `since_s` waits no more."""
+        self.queue -= 1
+        self.wait_ms_max = max(self.wait_ms_max, (self._clock() - since_s) * 1e3)
+
     async def order(self) -> None:
         """Return when an order may be written."""
-        await self._turn(lambda: max(self.free_in_s(ORDERS_MAX), 0.001 if self._cancels_waiting else 0.0))
+        await self._turn(self.order_in_s)
+
+    async def request(self) -> None:
+        """Return when a request that is no order may be written: snapshots come when much else goes wrong."""
+        await self._turn(lambda: self.free_in_s(MESSAGES_MAX))
 
     async def cancel(self) -> None:
         """Return when a cancel may be written."""
@@ -54,11 +74,9 @@ class Pacing:
             self._cancels_waiting -= 1
 
     async def _turn(self, wait_s: Callable[[], float]) -> None:
-        began = self._clock()
-        self.queue += 1
+        began = self.enter()
         try:
             while (delay := wait_s()) > 0:
                 await asyncio.sleep(delay)
         finally:
-            self.queue -= 1
-            self.wait_ms_max = max(self.wait_ms_max, (self._clock() - began) * 1e3)
+            self.leave(began)

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from ib_insync import Contract, LimitOrder
+from ib_insync import Contract, Order
 
+from connectors import crash
 from connectors.ibkr.ears import Ears
 from connectors.ibkr.open_orders import ANSWER_S, OpenOrder
 from connectors.ibkr.pacing import Pacing
@@ -25,8 +27,11 @@ PARENTS_MAX: Final = 10_000
 SINGLY_MAX: Final = 5
 """Up to so many orders are cancelled one by one, which leaves orders of other clients and of people alone."""
 
-LATCH_S: Final = 1.0
 GLOBAL_CANCEL_S: Final = 0.5
+
+
+class LostOwnershipError(RuntimeError):
+    """Another process owns the order connection now."""
 
 
 class Sender:
@@ -54,23 +59,73 @@ class Sender:
         self._killed: tuple[str, ...] | None = None
         self._held: tuple[str, ...] = ()
         self._flatten = False
-        self._spoken = asyncio.Event()
+        self._queue: deque[tuple[OrderCommand, int, float]] = deque()
+        self._news = asyncio.Event()
+        self._reconciled = 0
         self.account = ""
 
-    async def place(self, command: OrderCommand) -> None:
-        """Write the order to the socket, or say that it was not sent."""
+    async def place(self, command: OrderCommand, epoch: int = 0) -> None:
+        """Give the order its turn: it is written, said to be not sent, or left to the next READY.
+
+        READY reaches the row of every order, behind what its snapshot said, and asks for those that are still to be
+        sent, in the order of their ids: the gateway takes none below the last one. So a new order does not go out
+        before; and a READY from before a restart, which is read again, says nothing about this session.
+        """
+        if self._may_send(command, epoch):
+            self._queue.append((command, epoch, self._pacing.enter()))
+            self._drain()
+            self._news.set()
+
+    async def run(self) -> None:
+        """Write the orders that wait for their turn, until cancelled.
+
+        Who asks for an order does not wait with it: what comes behind, a kill above all, is heard at once.
+        """
+        while True:
+            self._news.clear()
+            delay_s = self._drain()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), delay_s)
+
+    def _drain(self) -> float | None:
+        """Write what may be written now; seconds until the next order may, None if none waits for its turn."""
+        while self._queue and self._killed is not None:
+            command, epoch, since_s = self._queue[0]
+            sendable = self._may_send(command, epoch)
+            refusal = self._refusal(command) or self._excess(command)
+            delay_s = self._pacing.order_in_s()
+            if sendable and not refusal and delay_s > 0:
+                return delay_s
+            self._queue.popleft()
+            self._pacing.leave(since_s)
+            if sendable and refusal:
+                self._ears.status(command.intent_id, command.order_id, "NotSent", refusal)
+            elif sendable:
+                self._send(command)
+        return None
+
+    def _may_send(self, command: OrderCommand, epoch: int) -> bool:
+        """Whether READY of this session wants this order sent, and it was not."""
         if self._written.get(command.order_id) == self._ears.epoch:
             log.warning("order %s is written already; it is not written again", command.order_id)
-            return
-        if self._killed is None:
-            # After a restart the first order may be a step ahead of the latch.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._spoken.wait(), LATCH_S)
-        await self._pacing.order()
-        refusal = self._refusal(command)
-        if refusal:
-            self._ears.status(command.intent_id, command.order_id, "NotSent", refusal)
-            return
+            return False
+        if self._state() is not SessionState.READY or (epoch or self._reconciled) != self._ears.epoch:
+            log.warning("order %s (%s) waits for READY", command.order_id, command.intent_id)
+            return False
+        return True
+
+    def _withdraw(self, order_id: int) -> bool:
+        """Take an order that waits for its turn out of the queue."""
+        for waiting in self._queue:
+            command, _, since_s = waiting
+            if command.order_id == order_id:
+                self._queue.remove(waiting)
+                self._pacing.leave(since_s)
+                self._ears.status(command.intent_id, order_id, "NotSent", "cancelled before it was sent")
+                return True
+        return False
+
+    def _send(self, command: OrderCommand) -> None:
         spec, now_s, epoch = INSTRUMENTS[command.instrument], time.monotonic(), self._ears.epoch
         order = OpenOrder(
             command.intent_id,
@@ -86,30 +141,51 @@ class Sender:
         if command.parent_id is not None:
             self._children[command.parent_id] = self._children.get(command.parent_id, 0) + command.quantity_lots
         self._write(command, spec)
+        crash.at("sender:placed")
         sent = OrderSent(intent_id=command.intent_id, order_id=command.order_id, epoch=epoch, ts_ns=time.time_ns())
         self._say(command.intent_id, sent)
 
+    def reconciled(self, epoch: int) -> None:
+        """READY of this session has reached every order: new ones may go out.
+
+        Epochs grow, and READY is on the log for all to see. One that is later than ours is another owner's: it has the
+        client id and has reconciled, so we have lost both, and go. LostOwnershipError ends the process.
+        """
+        if self._ears.epoch and epoch > self._ears.epoch:
+            raise LostOwnershipError(f"session {epoch} of another owner is READY; ours is {self._ears.epoch}")
+        self._reconciled = epoch
+        self._news.set()
+
     async def amend(self, command: OrderCommand) -> None:
-        """Write the changed order under its id, if it is still open here."""
+        """Write the changed order under its id, if it is still open here, or say that it was not sent."""
         await self._pacing.order()
         order = self._ears.orders.get(command.order_id)
-        refusal = self._refusal(command)
-        if order is None or order.done or refusal:
-            log.warning("amend of order %s not sent: %s", command.order_id, refusal or "it is over")
+        refusal = self._refusal(command) or ("the order is over" if order is None or order.done else "")
+        if order is None or refusal:
+            log.warning("amend of order %s not sent: %s", command.order_id, refusal)
+            self._ears.status(command.intent_id, command.order_id, "AmendNotSent", refusal)
             return
-        order.lots = command.quantity_lots
+        self._ears.orders.amend(command.order_id, (command.quantity_lots, command.limit_price), time.monotonic())
         self._write(command, order.spec)
 
     async def cancel(self, order_id: int, intent_id: str) -> None:
         """Write the cancel to the socket, as soon as the session is READY; the gateway answers to it."""
+        if self._withdraw(order_id):
+            return
         await self._pacing.cancel()
         if self._state() is SessionState.READY:
             self._owed.pop(order_id, None)
             self._ears.probed[order_id] = intent_id
             self._client.cancelOrder(order_id, "")
+            crash.at("sender:cancelled")
         else:
             log.warning("cancel of order %s (%s) waits: session is %s", order_id, intent_id, self._state())
             self._owed[order_id] = intent_id
+
+    async def cancel_all(self) -> None:
+        """IB's global cancel: one message, which reaches orders of people and of other clients too."""
+        await self._pacing.cancel()
+        self._client.reqGlobalCancel()
 
     async def pay(self) -> None:
         """Write the cancels that were asked for while the session was not READY. One too many does no harm."""
@@ -119,13 +195,14 @@ class Sender:
     async def latch(self, scopes: tuple[str, ...], *, flatten: bool) -> None:
         """Take over the kills in force, and cancel what works under them."""
         self._killed, self._flatten = scopes, flatten
-        self._spoken.set()
+        self._news.set()
         for scope in scopes:
             await self.stop(scope)
 
     async def hold(self, scopes: tuple[str, ...]) -> None:
         """Block and cancel these scopes as well: kills that came without Kafka."""
         self._held = scopes
+        self._news.set()
         for scope in scopes:
             await self.stop(scope)
 
@@ -137,8 +214,7 @@ class Sender:
         """
         found = self._working(scope)
         if scope == "account" and len(found) > SINGLY_MAX and self._state() is SessionState.READY:
-            await self._pacing.cancel()
-            self._client.reqGlobalCancel()
+            await self.cancel_all()
             await asyncio.sleep(GLOBAL_CANCEL_S)
         for order_id, order in self._working(scope):
             await self.cancel(order_id, order.intent_id)
@@ -166,6 +242,10 @@ class Sender:
         ]
         if killed:
             return f"killed: {', '.join(killed)}"
+        return ""
+
+    def _excess(self, command: OrderCommand) -> str:
+        """The last hop counts children against their parent, whatever was counted before; empty when they fit."""
         sent = self._children.get(command.parent_id or "", 0)
         if command.parent_id is not None and sent + command.quantity_lots > command.parent_lots:
             return f"children exceed their parent: {sent}+{command.quantity_lots}>{command.parent_lots}"
@@ -175,14 +255,17 @@ class Sender:
         if len(self._written) > PARENTS_MAX:
             self._written = dict(list(self._written.items())[-PARENTS_MAX // 2 :])
             self._children = dict(list(self._children.items())[-PARENTS_MAX // 2 :])
-        order = LimitOrder(
-            command.side,
-            float(command.quantity_lots * spec.lot_size),
-            float(command.limit_price),
+        market = command.order_type == "MARKET"
+        order = Order(
+            action=command.side,
+            totalQuantity=float(command.quantity_lots * spec.lot_size),
+            orderType="MKT" if market else "LMT",
             orderRef=command.intent_id,
             tif=command.time_in_force,
             account=self.account,
         )
+        if not market:
+            order.lmtPrice = float(command.limit_price)
         self._client.placeOrder(command.order_id, contract_of(spec), order)
 
 

@@ -52,6 +52,9 @@ ACCOUNT_S: Final = 1.0
 ACCOUNT_AGAIN_S: Final = 5.0
 """Unchanged account values are said again this often: admission wants them fresh."""
 
+OUTAGE_S: Final = 4.0
+"""A session that has not been READY for so long is an alert, which is out within 5 s; a short reset is none."""
+
 HEALTH_S: Final = 1.0
 CHECK_S: Final = 0.1
 REQUEST_ID_MIN: Final = 900_000_000
@@ -80,6 +83,7 @@ class IbkrSession:
         self._ears = Ears(address.client_id, self._say, self._on_error, self._on_next_id)
         self.pacing = Pacing()
         self._ib = hearing_ib(self._ears, self.pacing.count)
+        self._ib.client.conn.disconnected += self._on_hang_up
         self.health = Health(self._ears, self.pacing)
         self.sender = Sender(self._ib.client, self._ears, self.pacing, lambda: self.state, self._say)
         self._last_account: tuple[Decimal, ...] = ()
@@ -88,7 +92,8 @@ class IbkrSession:
         self._request_id = REQUEST_ID_MIN
         self._resync = ""
         self._reconnect = ""
-        self._busy = asyncio.Event()
+        self._refused = asyncio.Event()
+        self._refusal = ""
         self._closing = self._away = False
         self._alerted: set[int] = set()
         self.state = SessionState.DISCONNECTED
@@ -100,7 +105,9 @@ class IbkrSession:
 
     async def run(self) -> None:
         """Keep the session up until cancelled; ends with an error only if events cannot be published."""
-        jobs = [asyncio.create_task(job) for job in (self._pump(), self._keep_connected(), self.health.measure())]
+        own = (self._pump(), self._keep_connected(), self._mind_outages())
+        parts = (*own, self.sender.run(), self.health.measure())
+        jobs = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -138,12 +145,24 @@ class IbkrSession:
             self._ib.disconnect()
             self.health.failed()
             self._enter(SessionState.DISCONNECTED, self._down_reason(reason))
+            if attempt == 0 and second_factor_due(time.time()) and not expected_outage(time.time()):
+                self._alert("CRITICAL", "SECOND_FACTOR", self._down_reason(reason), "operations")
             delay_s = self._back_off_s[min(attempt, len(self._back_off_s) - 1)]
             attempt += 1
-            if attempt == len(self._back_off_s) and not expected_outage(time.time()):
-                self._alert("CRITICAL", "GATEWAY_AWAY", self._down_reason(reason), "operations")
             await asyncio.sleep(delay_s)
         await asyncio.Event().wait()  # LOCKED until a person has seen to it and starts the process again
+
+    async def _mind_outages(self) -> None:
+        """Alert once when the session has not been READY for a while that nobody planned, whatever it is busy with."""
+        ready_s, alerted = time.monotonic(), False
+        while True:
+            await asyncio.sleep(CHECK_S)
+            if self.state in (SessionState.READY, SessionState.LOCKED) or self._away:
+                ready_s, alerted = time.monotonic(), False
+            elif time.monotonic() - ready_s >= OUTAGE_S and not alerted and not expected_outage(time.time()):
+                alerted = True
+                text = f"not READY for {OUTAGE_S:.0f} s: session is {self.state}, {self.reason}"
+                self._alert("CRITICAL", "GATEWAY_AWAY", text, "operations")
 
     def _locked(self) -> bool:
         return self.state is SessionState.LOCKED
@@ -153,7 +172,6 @@ class IbkrSession:
         if planned:
             return f"{reason} ({planned})"
         if second_factor_due(time.time()):
-            self._alert("CRITICAL", "SECOND_FACTOR", "the weekly login waits for a person", "operations")
             return f"{reason} (a person is needed: the weekly login waits for its second factor)"
         return reason
 
@@ -169,21 +187,23 @@ class IbkrSession:
             self._alert("CRITICAL", "ACCOUNT_REFUSED", refused, "operations")
             return
         self.sender.account = self._ib.managedAccounts()[0]
+        await self.pacing.request()
         await asyncio.wait_for(self._ib.reqAccountUpdatesAsync(self.sender.account), SNAPSHOT_TIMEOUT_S)
         await self._sync("connected")
 
     async def _handshake(self, host: str, port: int, client_id: int) -> None:
-        """Connect, or give up as soon as the gateway says that the client id is taken."""
-        self._busy.clear()
+        """Connect, or give up as soon as the gateway closes the connection or says that the client id is taken."""
+        self._refused.clear()
+        self._refusal = ""
         connect = asyncio.create_task(self._ib.client.connectAsync(host, port, client_id, CONNECT_TIMEOUT_S))
-        busy = asyncio.create_task(self._busy.wait())
+        refused = asyncio.create_task(self._refused.wait())
         try:
-            await asyncio.wait({connect, busy}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({connect, refused}, return_when=asyncio.FIRST_COMPLETED)
             if not connect.done():
-                raise ConnectionError(f"326: client id {client_id} is held by another connection")
+                raise ConnectionError(self._refusal)
             await connect
         finally:
-            busy.cancel()
+            refused.cancel()
             connect.cancel()
             with contextlib.suppress(asyncio.CancelledError, OSError, TimeoutError, ConnectionError):
                 await connect
@@ -195,15 +215,17 @@ class IbkrSession:
         self._ears.snapshot = True
         self._enter(SessionState.SYNCING, reason)
         ib, client = self._ib, self._ib.client
+        await self.pacing.request()
         client.reqIds(1)
-        for request in (
-            ib.reqPositionsAsync,
-            ib.reqOpenOrdersAsync,
-            lambda: ib.reqCompletedOrdersAsync(False),
-            self._executions,
+        for part, request in (
+            ("positions", ib.reqPositionsAsync),
+            ("open_orders", ib.reqOpenOrdersAsync),
+            ("completed_orders", lambda: ib.reqCompletedOrdersAsync(False)),
+            ("executions", self._executions),
         ):
+            await self.pacing.request()
             await asyncio.wait_for(request(), SNAPSHOT_TIMEOUT_S)
-            crash.at("session:snapshot")
+            crash.at(f"session:{part}")
         if not ib.isConnected() or self._reconnect:
             raise ConnectionError(self._reconnect or "the connection ended in the snapshot")
         self._tell_account()
@@ -240,13 +262,14 @@ class IbkrSession:
                 self._say(BROADCAST, self.health.report(self.state, self.reason))
             if now_s - beat >= HEARTBEAT_S:
                 beat = now_s
+                await self.pacing.request()
                 await asyncio.wait_for(self._ib.reqCurrentTimeAsync(), SILENCE_S)
 
     # ---- what is said ------------------------------------------------------------------------------------------------
 
     def _new_epoch(self) -> None:
-        # Wall seconds grow over restarts, so an epoch is never used twice.
-        self._ears.epoch = max(self._ears.epoch + 1, int(time.time()))
+        # Wall milliseconds grow faster than epochs, over restarts too, so none is ever used twice.
+        self._ears.epoch = max(self._ears.epoch + 1, time.time_ns() // 1_000_000)
 
     def _enter(self, state: SessionState, reason: str, next_order_id: int = 0) -> None:
         log.info("session %s: %s", state.value, reason)
@@ -297,6 +320,11 @@ class IbkrSession:
     def _on_next_id(self, next_id: int) -> None:
         self._next_id = max(self._next_id, next_id)
 
+    def _on_hang_up(self, text: str) -> None:
+        """The gateway has ended the handshake; its first word is the reason."""
+        self._refusal = self._refusal or text or "the gateway closed the connection"
+        self._refused.set()
+
     def _on_error(self, request_id: int, code: int, text: str) -> None:
         """Act on an error code as the table says."""
         row = lookup(code)
@@ -306,6 +334,9 @@ class IbkrSession:
         if row.owner and (not known or code not in self._alerted):
             self._alerted.add(code)
             self._alert("WARNING", str(code), f"{row.meaning}: {text}", row.owner)
+        # An error on an amend says nothing about the order, which may work on under its old terms.
+        if row.action in (Action.REFUSED, Action.ASK) and self._ears.amend_refused(request_id, f"{code} {text}"):
+            return
         match row.action:
             case Action.LINK_LOST:
                 self._enter(SessionState.DISCONNECTED, f"{code} {text}")
@@ -317,7 +348,7 @@ class IbkrSession:
                 self.health.violated(code)
                 self._reconnect = f"{code} {text}"
             case Action.CLIENT_ID_BUSY:
-                self._busy.set()
+                self._on_hang_up(f"326: client id {self._address.client_id} is held by another connection")
             case Action.REFUSED if order is not None:
                 self._ears.status(order.intent_id, request_id, "Inactive", f"{code} {text}")
             case Action.NOT_FOUND if request_id in self._ears.probed:

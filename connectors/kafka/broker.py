@@ -26,12 +26,20 @@ JVM_OPTIONS = (
 ADMINISTRATOR = "admin"
 
 
+@dataclass(frozen=True)
+class KeyStore:
+    """A PKCS #12 file with the broker's key, its certificate, and that of who signed it."""
+
+    path: Path
+    password: str = field(repr=False)
+
+
 @dataclass
 class EmbeddedBroker:
     """One broker with its data under `folder`; `command` runs it, `bootstrap` reaches it.
 
     With `passwords` (by user, the administrator among them) it lets nobody in without one, and denies each user all
-    that no access control list allows.
+    that no access control list allows. With a `key_store` clients come in by TLS alone.
     """
 
     folder: Path
@@ -39,13 +47,20 @@ class EmbeddedBroker:
     controller_port: int
     java_class_path: str = field(repr=False)
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    key_store: KeyStore | None = None
 
     @classmethod
-    def prepare(cls, folder: Path, progress: Progress, passwords: Mapping[str, str] | None = None) -> EmbeddedBroker:
+    def prepare(
+        cls,
+        folder: Path,
+        progress: Progress,
+        passwords: Mapping[str, str] | None = None,
+        key_store: KeyStore | None = None,
+    ) -> EmbeddedBroker:
         """Resolve the jars, choose free ports and format the storage under `folder`."""
         java_class_path = class_path(progress)
         port, controller_port = free_ports(2)
-        broker = cls(folder, port, controller_port, java_class_path, passwords or {})
+        broker = cls(folder, port, controller_port, java_class_path, passwords or {}, key_store)
         folder.mkdir(parents=True, exist_ok=True)
         broker._write_properties()
         if not (folder / "data" / "meta.properties").exists():
@@ -78,7 +93,8 @@ class EmbeddedBroker:
             raise OSError(f"Kafka could not format its storage in {self.folder}: {done.stderr.strip()[-300:]}")
 
     def _write_properties(self) -> None:
-        security = "SASL_PLAINTEXT" if self.passwords else "PLAINTEXT"
+        login = "SASL_" if self.passwords else ""
+        clients = f"{login}{'SSL' if self.key_store else 'PLAINTEXT'}"
         properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
@@ -87,7 +103,7 @@ class EmbeddedBroker:
             "advertised.listeners": f"CLIENTS://127.0.0.1:{self.port}",
             "inter.broker.listener.name": "CLIENTS",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": f"CONTROLLER:{security},CLIENTS:{security}",
+            "listener.security.protocol.map": f"CONTROLLER:{login}PLAINTEXT,CLIENTS:{clients}",
             "log.dirs": str(self.folder / "data"),
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": "1",
@@ -99,6 +115,7 @@ class EmbeddedBroker:
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
             **(self._security() if self.passwords else {}),
+            **(self._tls(self.key_store) if self.key_store else {}),
         }
         self._properties.touch(mode=0o600)
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
@@ -117,6 +134,14 @@ class EmbeddedBroker:
             f'user_{ADMINISTRATOR}="{self.passwords[ADMINISTRATOR]}";',
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": f"User:{ADMINISTRATOR}",
+        }
+
+    def _tls(self, store: KeyStore) -> dict[str, str]:
+        """The broker is a client of its own listener too, so it trusts what its store holds."""
+        return {
+            f"ssl.{kind}.{name}": value
+            for kind in ("keystore", "truststore")
+            for name, value in (("type", "PKCS12"), ("location", str(store.path)), ("password", store.password))
         }
 
 

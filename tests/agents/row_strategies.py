@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from contracts.instruments import INSTRUMENTS
+from contracts.orders import OrderIntent
 
 Strategy = st.SearchStrategy[Any]
 
@@ -42,10 +43,16 @@ def values_of(kind: Any, constraints: Iterable[Any] = ()) -> Strategy:
         return st.builds(made, **{name: values_of(hint) for name, hint in hints.items()})
     if issubclass(kind, BaseModel):
         # A message refuses an instrument that is not in the catalogue, and a price off its tick: a cent for all.
-        known = {
+        known: dict[str, Strategy] = {
             "instrument": st.sampled_from(sorted(INSTRUMENTS)),
             "limit_price": st.decimals("0.01", 10**6, places=2),
         }
+        if kind is OrderIntent:
+            known |= {
+                "limit_price": st.none(),
+                "order_type": st.just("MARKETABLE_LIMIT"),
+                "time_in_force": st.just("IOC"),
+            }
         fields = {name: values_of(field.annotation, field.metadata) for name, field in kind.model_fields.items()}
         return st.builds(kind, **{name: known.get(name, strategy) for name, strategy in fields.items()})
     return _scalars(kind, _limits(constraints))

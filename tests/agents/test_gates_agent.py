@@ -66,6 +66,25 @@ def test_a_number_that_is_no_longer_measured_is_missing() -> None:
     assert seen[2].reasons == ("r2 missing",)
 
 
+def of(instrument: str, value: float, second: int = 0) -> GateEvidence:
+    return evidence("drift", value, second).model_copy(update={"instrument": instrument})
+
+
+def test_two_instruments_do_not_overwrite_each_other_and_the_verdict_does_not_flap() -> None:
+    one = Stage(3, "one number", (Criterion("drift", 0.10),), 60 * SECOND_NS)
+    facts = [of(name, value, second) for second in range(9) for name, value in (("QQQ", 0.5), ("SPY", 0.0))]
+    seen = verdicts(*facts, step=gate.make(one))
+    assert [(verdict.verdict, verdict.reasons) for verdict in seen] == [("FAIL", ("drift[QQQ]=0.5 outside 0..0.1",))]
+
+
+def test_a_stage_passes_again_when_its_worst_instrument_is_well_or_is_measured_no_longer() -> None:
+    one = Stage(3, "one number", (Criterion("drift", 0.10),), 60 * SECOND_NS)
+    well = verdicts(of("QQQ", 0.5), of("SPY", 0.0), of("QQQ", 0.1, 1), step=gate.make(one))
+    assert [verdict.verdict for verdict in well] == ["FAIL", "PASS"]
+    gone = verdicts(of("QQQ", 0.5), *(of("SPY", 0.0, second) for second in range(0, 80, 10)), step=gate.make(one))
+    assert [verdict.verdict for verdict in gone][-1] == "PASS"
+
+
 def test_evidence_of_another_stage_is_not_its_business() -> None:
     key = gate.key_of(STAGE)
     assert (key(evidence("drift", 0.0)), key(evidence("drift", 0.0, stage=4))) == ("3", None)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 
 from agents import normalise
 from contracts.controls import DeadLetter
 from contracts.market import DepthUpdate, Halt, Quote, RawBook, RawHalt, RawTrade, Trade
+from contracts.topics import REPLAY_HEADER
 from tests.agents.harness import SECOND_NS, fold, heartbeat, record, sent
 
 Levels = tuple[tuple[str, str], ...]
@@ -151,12 +153,13 @@ def test_a_refused_record_does_not_move_the_sequence() -> None:
 def test_a_gap_in_the_numbers_is_filled_by_a_replay_alone_and_once() -> None:
     state, _ = fold(normalise.step, [book(0, GOOD_BID, GOOD_ASK), book(3, GOOD_BID, GOOD_ASK)])
     late = record(book(1, GOOD_BID, GOOD_ASK))
+    again = msgspec.structs.replace(late, headers=((REPLAY_HEADER, b"market_raw/0/1"),))
     state, [refused] = normalise.step(state, late)
     assert refused.topic.name == "dlq_market_events"
-    state, [filled] = normalise.step(state, late._replace(replayed=True))
+    state, [filled] = normalise.step(state, again)
     assert filled.topic.name == "market_events"
-    state, [again] = normalise.step(state, late._replace(replayed=True))
-    assert [letter.reason for letter in sent([again], "dlq_market_events")] == ["DUPLICATE"]
+    state, [twice] = normalise.step(state, again)
+    assert [letter.reason for letter in sent([twice], "dlq_market_events")] == ["DUPLICATE"]
     assert state.gaps == [(2, 2)]
 
 
@@ -177,9 +180,18 @@ def test_evidence_for_the_data_gate_goes_out_once_a_second_of_event_time() -> No
     three_good_one_twice = [book(seq, GOOD_BID, GOOD_ASK) for seq in (0, 1, 2, 2)]
     state, _ = fold(normalise.step, three_good_one_twice)
     _, outputs = fold(normalise.step, [heartbeat(10.0), heartbeat(10.5), heartbeat(11.0)], state)
-    evidence = sent(outputs, "gate_evidence")
+    facts = sent(outputs, "gate_evidence")
+    evidence = [fact for fact in facts if fact.name == "data.refused_frac"]
     assert [fact.ts_event_ns for fact in evidence] == [10 * SECOND_NS, 11 * SECOND_NS]
     assert (evidence[0].stage, evidence[0].name, evidence[0].value) == (1, "data.refused_frac", 0.25)
+    assert {fact.instrument for fact in facts} == {"SPY"}
+    ages = [fact.value for fact in facts if fact.name == "data.age_s"]
+    assert ages[1] == ages[0] + 1.0 > 0.0, "heartbeats alone do not make data fresh"
+
+
+def test_names_that_nobody_trades_do_not_close_the_data_gate_for_those_that_are_traded() -> None:
+    state, _ = fold(normalise.step, [book(0, GOOD_BID, GOOD_ASK, "NOPE")])
+    assert sent(fold(normalise.step, [heartbeat(10.0)], state)[1], "gate_evidence") == []
 
 
 def test_an_instrument_that_has_sent_nothing_gives_no_evidence() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import positions
+from contracts.instruments import INSTRUMENTS
 from contracts.orders import ExecutionReport, OrderState, Position, PositionBreak
 from tests.agents.harness import fold, sent
 
@@ -131,3 +132,27 @@ def test_money_is_exact_over_any_sequence_of_fills(fills: list[tuple[Any, int, D
     signed = [(lots if side == "BUY" else -lots, Fraction(price), Fraction(paid)) for side, lots, price, paid in fills]
     assert position.position_lots == sum(lots for lots, _, _ in signed)
     assert Fraction(position.cash_flow) == -sum(lots * price + paid for lots, price, paid in signed)
+
+
+PRICES = st.decimals("0.00000001", 10**6, places=8)
+FILLS = st.lists(
+    st.tuples(st.sampled_from(["BUY", "SELL"]), st.integers(1, 10**8), PRICES, st.decimals(0, 1_000, places=8)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(st.sampled_from(sorted(INSTRUMENTS)), FILLS)
+def test_the_money_of_any_fill_fits_its_message_exactly(instrument: str, fills: Any) -> None:
+    """A broker may improve a price to 8 decimals, and a lot of bitcoin has 5 of its own."""
+    reports, money = [], Fraction(0)
+    for number, (side, lots, price, fee) in enumerate(fills):
+        reports += [
+            fill(side, lots, str(price), f"{number}.01", instrument),
+            report("COMMISSION", instrument, commission=fee, exec_id=f"{number}.01"),
+        ]
+        value = Fraction(price) * lots * Fraction(INSTRUMENTS[instrument].lot_size)
+        money += (value if side == "SELL" else -value) - Fraction(fee)
+    position = last(*reports)
+    assert Fraction(position.cash_flow) == money
+    assert Position.model_validate_json(position.model_dump_json()) == position

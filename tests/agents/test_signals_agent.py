@@ -78,7 +78,7 @@ def test_flow_that_explains_its_own_bucket_is_evidence_for_gate_2() -> None:
     _, outputs = fold(STEP, history(last + 5))
     [evidence] = sent(outputs, "gate_evidence")
     assert evidence.ts_event_ns == last * SECOND_NS
-    assert (evidence.stage, evidence.name) == (2, "signals.ofi_r2")
+    assert (evidence.stage, evidence.name, evidence.instrument) == (2, "signals.ofi_r2", "SPY")
     assert evidence.value == pytest.approx(1.0, abs=0.05)
 
 

@@ -1,8 +1,12 @@
-"""Kill workers under load and compare with an undisturbed run: `python -m tests.chaos.campaign --kills 50 --seed 1`.
+"""Kill and freeze workers under load, and compare with an undisturbed run.
 
-One run sends the same recorded market (fixed stamps) to `market_raw` while workers of the ingest and signals groups are
-killed or frozen at seeded moments and started again. When the last heartbeat has come out at the end, the states of all
-tables and the outputs a row-keeping reader takes must equal those of the undisturbed run, byte for byte.
+python -m tests.chaos.campaign --kills 50 --seed 1 [--transport single] [--control]
+
+Each round sends the same recorded market (fixed stamps) to `market_raw`, while one worker of the ingest group and two
+of the signals group are killed, frozen for a moment, or frozen past their session at seeded moments. Who has ended is
+started again, as a supervisor would. When all is committed, the states of all tables and the outputs that a row-keeping
+reader takes must equal those of the undisturbed run, byte for byte. With `--control`, workers without a protection and
+a stock Faust worker go through the same kills, and must differ.
 """
 
 from __future__ import annotations
@@ -14,223 +18,194 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from app.membership import LOST_PLACE_STATUS
+from app.processes import Child
+from app.stack import ROOT
+from contracts.topics import MARKET_RAW
+from tests.chaos.desk import GROUPS, Desk, Market, Result, collect, differences, lag, read, recording, send, until
 
-from app.decoding import origin
-from app.demo import desk_settings
-from app.stack import WORKER_READY, Stack
-from connectors.market.source import describe, open_source
-from contracts.market import Heartbeat
-from contracts.topics import BROADCAST, MARKET_RAW, OFI_EVENTS, SIGNAL_EVENTS, market_partition
-from tables.rows import Row, any_row
+PLACES = (("ingest", 0), ("signals", 0), ("signals", 1))
+SESSION_S = 6.0
+FREEZES_FRAC = 0.2
+ZOMBIES_FRAC = 0.1
+BATCH = 8
+RATE = 250.0
+"""Records a second: the market lasts as long as a round, so that every kill comes under load."""
 
-GROUPS = ("ingest", "signals")
-TABLES = {"ingest": ("sequences",), "signals": ("ofi", "signals")}
-FINISH_S = 120.0
+STOCK = "stock"
 
 
 @dataclass
-class Result:
-    """What one run left behind. `back_s` are the times from a kill to processing again."""
+class Disturbances:
+    """What was done to the workers: kills as (group, when in ms), moments of frost, and frost past the session."""
 
-    tables: dict[str, dict[str, Any]]
-    outputs: dict[str, list[tuple[bytes, bytes]]]
-    repeats: int = 0
-    kills: int = 0
-    back_s: list[float] = field(default_factory=list)
+    kills: list[tuple[str, float]] = field(default_factory=list)
+    freezes: int = 0
+    zombies: int = 0
 
-
-def recording(seed: int, records: int) -> list[tuple[bytes, bytes, int]]:
-    """(key, value, partition) of the first records of the synthetic market and of heartbeats that close its end."""
-    market = list(islice(open_source("synthetic", seed=seed), records))
-    last = max(record.ts_event_ns for record in market)
-    market += [Heartbeat(partition=p, ts_event_ns=last + 10**10, ts_ingest_ns=last + 10**10) for p in range(4)]
-    out = []
-    for record in market:
-        beat = isinstance(record, Heartbeat)
-        key = BROADCAST if isinstance(record, Heartbeat) else record.instrument
-        partition = record.partition if isinstance(record, Heartbeat) else market_partition(key)
-        assert beat or partition >= 0
-        out.append((key.encode(), record.model_dump_json().encode(), partition))
-    return out
+    @property
+    def count(self) -> int:
+        return len(self.kills) + self.freezes + self.zombies
 
 
 async def run(
-    market: Sequence[tuple[bytes, bytes, int]], kills: int, seed: int, rate: float, transport: str = "batched"
-) -> Result:
-    """One run with `kills` kills at seeded moments, the market sent at `rate` records a second."""
-    folder = Path(tempfile.mkdtemp(prefix="flowgate-chaos-"))
-    stack = new_stack(folder, transport)
+    market: Market, count: int, seed: int, rate: float, transport: str = "batched", without: str = ""
+) -> tuple[Result, Disturbances]:
+    """One run with `count` disturbances at seeded moments, the market sent at `rate` records a second."""
+    desk = Desk(Path(tempfile.mkdtemp(prefix="flowgate-chaos-")), transport, SESSION_S)
     rng = random.Random(seed)
+    done = Disturbances()
     try:
-        await stack.start_broker()
-        await stack.start_workers(GROUPS)
-        sending = asyncio.create_task(send(stack.bootstrap, market, rate))
-        back = []
-        for _ in range(kills):
+        await desk.start_broker()
+        workers = {place: desk.start_special(*place, without) for place in PLACES}
+        for worker in workers.values():
+            await desk.ready(worker)
+        sending = asyncio.create_task(send(desk.bootstrap, market, rate))
+        while done.count < count:
             await asyncio.sleep(rng.uniform(0.2, 2.0))
-            back.append(await kill_one(stack, rng))
+            place = rng.choice(PLACES)
+            await disturb(desk, workers, place, rng, done, without)
         await sending
-        return await collect(stack, market, back)
+        return await collect(desk), done
     finally:
-        stack.stop()
+        desk.stop()
 
 
-def new_stack(folder: Path, transport: str = "batched") -> Stack:
-    """A desk whose parts start silently."""
-    desk = {**desk_settings(describe("synthetic")), "FLOWGATE_TRANSPORT": transport}
-    return Stack(folder, lambda _line: None, desk)
-
-
-async def run_scaling(market: Sequence[tuple[bytes, bytes, int]], rate: float) -> Result:
-    """One run in which the signals group grows from one worker to four and shrinks to one, while data flows."""
-    stack = new_stack(Path(tempfile.mkdtemp(prefix="flowgate-chaos-")))
-    try:
-        await stack.start_broker()
-        await stack.start_workers(GROUPS)
-        sending = asyncio.create_task(send(stack.bootstrap, market, rate))
-        more = []
-        for instance in (1, 2, 3):
-            more.append(stack.start_worker("signals", instance))
-            await stack.until_logged(more[-1], WORKER_READY)
-        for worker in more:
-            await asyncio.to_thread(stack.children.stop, worker)
-            stack.children.forget(worker)
-        await sending
-        return await collect(stack, market, [])
-    finally:
-        stack.stop()
-
-
-async def kill_one(stack: Stack, rng: random.Random) -> float:
-    """Kill or freeze one worker; a frozen one comes to itself again beside nobody: its successor waits for its end."""
-    group = rng.choice(GROUPS)
-    worker = stack.workers[group]
-    began = time.monotonic()
-    if rng.random() < 0.2:
+async def disturb(
+    desk: Desk,
+    workers: dict[tuple[str, int], Child],
+    place: tuple[str, int],
+    rng: random.Random,
+    done: Disturbances,
+    without: str,
+) -> None:
+    """Kill or freeze one worker, and start it again if it has ended."""
+    worker, how = workers[place], rng.random()
+    if how < FREEZES_FRAC:
         worker.process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(rng.uniform(0.5, 3.0))
         worker.process.send_signal(signal.SIGCONT)
-        return 0.0
-    worker.process.kill()
+        done.freezes += 1
+        return
+    if how < FREEZES_FRAC + ZOMBIES_FRAC:
+        worker.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(SESSION_S + rng.uniform(0.5, 3.0))
+        worker.process.send_signal(signal.SIGCONT)
+        done.zombies += 1
+        await until(lambda: worker.process.poll() is not None, f"{worker.name} ended after it lost its place")
+        if worker.process.poll() != LOST_PLACE_STATUS:
+            raise RuntimeError(f"{worker.name} ended with {worker.process.poll()}:\n{worker.last_lines()}")
+    else:
+        worker.process.kill()
+        done.kills.append((place[0], time.time() * 1_000))
     worker.process.wait()
-    stack.children.forget(worker)
+    desk.children.forget(worker)
     worker.log.rename(worker.log.with_suffix(f".{worker.process.pid}.log"))
-    await stack.until_logged(stack.start_worker(group), WORKER_READY)
-    return time.monotonic() - began
+    workers[place] = await desk.ready(desk.start_special(*place, without))
 
 
-async def send(bootstrap: str, market: Sequence[tuple[bytes, bytes, int]], rate: float) -> None:
-    """Send the recording at an even pace."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
-    await producer.start()
+async def undisturbed(market: Market) -> Result:
+    result, _ = await run(market, 0, 0, 4_000.0)
+    return result
+
+
+async def run_scaling(market: Market, rate: float) -> Result:
+    """One run in which the signals group grows from one worker to four and shrinks to one, while data flows."""
+    desk = Desk(Path(tempfile.mkdtemp(prefix="flowgate-chaos-")))
     try:
-        began = time.monotonic()
-        for number, (key, value, partition) in enumerate(market):
-            await producer.send(MARKET_RAW.name, value, key=key, partition=partition)
-            if number % 50 == 0:
-                await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
-        await producer.flush()
+        await desk.start_broker()
+        await desk.start_workers(GROUPS)
+        sending = asyncio.create_task(send(desk.bootstrap, market, rate))
+        more = [await desk.ready(desk.start_worker("signals", instance)) for instance in (1, 2, 3)]
+        for worker in more:
+            await asyncio.to_thread(desk.end, worker)
+        await sending
+        return await collect(desk)
     finally:
-        await producer.stop()
+        desk.stop()
 
 
-async def collect(stack: Stack, market: Sequence[tuple[bytes, bytes, int]], back: list[float]) -> Result:
-    """Wait for the last heartbeats to come out at the end, let the workers commit, read tables and outputs."""
-    last = [value for key, value, _ in market if key == BROADCAST.encode()][-4:]
-    deadline = time.monotonic() + FINISH_S
-    while True:
-        records = await read(stack.bootstrap, SIGNAL_EVENTS.name)
-        if set(last) <= {record.value for record in records}:
-            break
-        stack.children.check()
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the last heartbeats did not come out within {FINISH_S:.0f} s")
-        await asyncio.sleep(0.2)
-    for group in GROUPS:
-        stack.children.stop(stack.workers[group])
-        stack.children.forget(stack.workers[group])
-    outputs, repeats = {}, 0
-    for topic in (OFI_EVENTS.name, SIGNAL_EVENTS.name):
-        records = await read(stack.bootstrap, topic)
-        outputs[topic] = taken_once(records)
-        repeats += len(records) - len(outputs[topic])
-    tables = {}
-    for group, names in TABLES.items():
-        for name in names:
-            changelog = await read(stack.bootstrap, f"flowgate-{group}-{name}-changelog")
-            tables[name] = {record.key.decode(): any_row(record.value)["state"] for record in changelog}
-    return Result(tables, outputs, repeats, len(back), [seconds for seconds in back if seconds])
-
-
-def taken_once(records: Sequence[Any]) -> list[tuple[bytes, bytes]]:
-    """Messages that are no repeats, by stream and key: the order in which streams meet in one partition is free."""
-    readers: dict[tuple[bytes, str], Row[None]] = {}
-    taken: list[tuple[str, bytes, bytes]] = []
-    for record in records:
-        stream, position = origin(record)
-        row = readers.setdefault((record.key, stream), Row(0, {}))
-        if not row.is_repeat(stream, position):
-            row.seen[stream] = position
-            taken.append((stream, record.key, record.value))
-    return [(key, value) for _, key, value in sorted(taken, key=lambda item: item[:2])]
-
-
-async def read(bootstrap: str, topic: str) -> list[Any]:
-    """All records of a topic."""
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    await consumer.start()
+async def run_stock(market: Market, kills: int, seed: int, rate: float) -> int:
+    """What a stock Faust worker has counted after it was killed so often: the market has `len(market)` records."""
+    desk = Desk(Path(tempfile.mkdtemp(prefix="flowgate-chaos-")))
+    rng = random.Random(seed)
+    command = [sys.executable, "-m", "tests.chaos.stock", "worker", "--without-web", "--loglevel", "info"]
     try:
-        ends = await consumer.end_offsets(consumer.assignment())
-        await consumer.seek_to_beginning()
-        records: list[Any] = []
-        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-            for batch in (await consumer.getmany(timeout_ms=500)).values():
-                records += batch
-        return sorted(records, key=lambda record: (record.partition, record.offset))
+        await desk.start_broker()
+        worker = await desk.ready(desk.children.start("worker-stock", command, desk.env, cwd=ROOT))
+        sending = asyncio.create_task(send(desk.bootstrap, market, rate))
+        for number in range(kills):
+            await asyncio.sleep(rng.uniform(1.0, 2.0))
+            worker.process.kill()
+            worker.process.wait()
+            desk.children.forget(worker)
+            name = f"worker-stock-{number + 1}"
+            worker = await desk.ready(desk.children.start(name, command, desk.env, cwd=ROOT))
+        await sending
+        while await lag(desk, STOCK, MARKET_RAW.name):
+            desk.children.check()
+            await asyncio.sleep(0.2)
+        changelog = await read(desk.bootstrap, f"{STOCK}-counts-changelog")
+        return sum({record.key: int(record.value) for record in changelog}.values())
     finally:
-        await consumer.stop()
+        desk.stop()
 
 
-def differences(calm: Result, disturbed: Result) -> list[str]:
-    """What differs, one line each."""
-    lines = [f"table {name}" for name in calm.tables if calm.tables[name] != disturbed.tables[name]]
-    for topic, records in calm.outputs.items():
-        other = disturbed.outputs[topic]
-        if records != other:
-            lines.append(f"{topic}: {len(records)} outputs undisturbed, {len(other)} here")
-    return lines
+def campaign(market: Market, kills: int, seed: int, transport: str) -> int:
+    """Rounds of a few disturbances until there were `kills`; 0 when all rounds equal the undisturbed run."""
+    calm = asyncio.run(undisturbed(market))
+    back: list[float] = []
+    total, failed, number = Disturbances(), 0, 0
+    while len(total.kills) < kills:
+        result, done = asyncio.run(run(market, BATCH, seed * 1_000 + number, RATE, transport))
+        lines = differences(calm, result)
+        seconds = [found for kill in done.kills if (found := result.back_s(*kill)) is not None]
+        back += seconds
+        total.kills += done.kills
+        total.freezes, total.zombies = total.freezes + done.freezes, total.zombies + done.zombies
+        failed, number = failed + bool(lines), number + 1
+        what = f"{len(done.kills)} kills, {done.freezes} freezes, {done.zombies} zombies"
+        tell(f"seed {seed * 1_000 + number - 1}: {what}, {result.repeats} repeats sent, {lines or 'equal'}")
+    back.sort()
+    tell(
+        f"{transport}: {len(total.kills)} kills, {total.freezes} freezes, {total.zombies} zombies, {failed} rounds "
+        f"differ; every partition processed again after a kill: p50 {back[len(back) // 2]:.1f} s, "
+        f"p95 {back[int(0.95 * (len(back) - 1))]:.1f} s, max {back[-1]:.1f} s ({len(back)} measured)"
+    )
+    return 1 if failed else 0
+
+
+def control(market: Market, kills: int, seed: int) -> int:
+    """The same kills where they must be seen; 0 when they are."""
+    calm = asyncio.run(undisturbed(market))
+    result, done = asyncio.run(run(market, kills, seed, RATE, without="positions"))
+    lines = differences(calm, result)
+    tell(f"rows without positions, {len(done.kills)} kills: {lines or 'equal'}")
+    counted = asyncio.run(run_stock(market, kills, seed, RATE))
+    tell(f"stock Faust, {kills} kills: counted {counted:,} of {len(market):,} records")
+    return 0 if lines and counted != len(market) else 1
+
+
+def tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def main() -> int:
-    """Run the campaign in rounds of a few kills and print what was seen."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--records", type=int, default=12_000)
+    parser.add_argument("--transport", choices=("batched", "single"), default="batched")
+    parser.add_argument("--control", action="store_true")
     options = parser.parse_args()
     market = recording(options.seed, options.records)
-    calm = asyncio.run(run(market, 0, options.seed, 1_000.0))
-    back: list[float] = []
-    done, failed, round_ = 0, 0, 0
-    while done < options.kills:
-        seed = options.seed * 1_000 + round_
-        result = asyncio.run(run(market, min(5, options.kills - done), seed, 600.0))
-        lines = differences(calm, result)
-        done, back, failed, round_ = done + result.kills, back + result.back_s, failed + bool(lines), round_ + 1
-        sys.stdout.write(f"seed {seed}: {result.kills} kills, {result.repeats} repeats sent, {lines or 'equal'}\n")
-    back.sort()
-    sys.stdout.write(
-        f"{done} kills and freezes, {failed} rounds differ; back after a kill: "
-        f"p50 {back[len(back) // 2]:.1f} s, p95 {back[int(0.95 * (len(back) - 1))]:.1f} s, max {back[-1]:.1f} s\n"
-    )
-    return 1 if failed else 0
+    if options.control:
+        return control(market, min(options.kills, BATCH), options.seed)
+    return campaign(market, options.kills, options.seed, options.transport)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,13 @@ RULES: dict[str, dict[str, SearchStrategy[Any]]] = {
         "high_ticks": st.integers(20, 30),
     },
 }
-RULES["amend_order"] = RULES["new_order"]
+RULES["amend_order"] = RULES["amend_intent"] = RULES["new_order"]
+RULES["intent"] = {
+    "instrument": st.sampled_from(sorted(INSTRUMENTS)),
+    "order_type": st.just("MARKETABLE_LIMIT"),
+    "limit_price": st.none(),
+    "time_in_force": st.just("IOC"),
+}
 """What a schema cannot say: prices on the tick of the instrument, open and close between low and high."""
 
 
@@ -99,11 +105,11 @@ def _string(schema: dict[str, Any]) -> SearchStrategy[str]:
 
 def _positive(text: str, schema: dict[str, Any]) -> bool:
     """A price is over zero and a decimal has at most its digits, which its pattern does not say."""
-    if not schema["pattern"].endswith(r"(\.[0-9]{1,8})?$") and not schema["pattern"].endswith(r"(\.[0-9]{1,10})?$"):
+    if not schema["pattern"].endswith(r"(\.[0-9]{1,8})?$") and not schema["pattern"].endswith(r"(\.[0-9]{1,13})?$"):
         return True
     digits = text.replace(".", "").replace("-", "").lstrip("0")
     money = schema["pattern"].startswith("^-")
-    return len(digits) <= (14 if money else 12) and (money or digits != "")
+    return len(digits) <= (15 if money else 12) and (money or digits != "")
 
 
 def _number(schema: dict[str, Any]) -> SearchStrategy[float]:

@@ -27,11 +27,15 @@ class Ingest:
 
     def take(self, batch: Iterable[Any]) -> Ingest:
         """One batch of `market_raw`; notes each record's offset as accepted, or its dead letter."""
-        records, bad = decode(MARKET_RAW, list(batch))
+        records, bad = decode(MARKET_RAW, 0, batch)
         self.letters.extend(bad)
-        for record, _ in records:
+        for record in records:
             key = normalise.key(record.message)
             letters_before = len(self.letters)
+            refused = normalise.refuse(list(self.rows.values()), record) if key == BROADCAST else None
+            if refused is not None and isinstance(refused.message, DeadLetter):
+                self.letters.append(refused.message)
+                continue
             for row in sorted(self.rows) if key == BROADCAST else (key,):
                 self.rows[row], outputs = normalise.step(self.rows.get(row), record)
                 self.letters.extend(out.message for out in outputs if isinstance(out.message, DeadLetter))

@@ -14,15 +14,12 @@ from app.decoding import TEXT_MAX, decode, origin
 from app.reference import REASONS
 from contracts.controls import DeadLetterReason as R
 from contracts.market import Heartbeat, Quote, Trade
-from contracts.orders import OrderIntent
 from contracts.topics import (
     DEAD_LETTER_BYTES_MAX,
     GATE_VERDICTS,
-    MARKET_RAW,
     MESSAGE_BYTES_MAX,
     ORDER_INTENTS,
     REPLAY_HEADER,
-    market_partition,
 )
 from tests.contracts.records import Ingest, raw
 
@@ -115,7 +112,7 @@ def test_a_good_record_of_each_kind_is_accepted(document: dict[str, Any]) -> Non
 
 def test_a_record_without_a_value_is_kept_but_a_deleted_key_of_a_compacted_topic_is_no_message() -> None:
     assert [letter.reason for letter in Ingest().take([raw(None, 0)]).letters] == [R.MALFORMED_JSON]
-    assert decode(GATE_VERDICTS, [raw(None, 0, "gate_verdicts")]) == ([], [])
+    assert decode(GATE_VERDICTS, 0, [raw(None, 0)]) == ([], [])
 
 
 def test_duplicates_and_late_records_are_told_apart() -> None:
@@ -140,6 +137,37 @@ def test_one_wild_number_does_not_shut_out_the_records_that_follow(wild: dict[st
     values = [text(BOOK), text(BOOK, **wild), text(BOOK, seq=2)]
     ingest = Ingest().take(raw(value, offset) for offset, value in enumerate(values))
     assert (ingest.accepted, [letter.reason for letter in ingest.letters]) == ([0, 2], [R.OUT_OF_RANGE])
+
+
+def beat(ts_event_ns: int) -> bytes:
+    return Heartbeat(partition=0, ts_event_ns=ts_event_ns, ts_ingest_ns=0).model_dump_json().encode()
+
+
+def test_a_heartbeat_years_ahead_is_one_dead_letter_and_no_instrument_sees_it() -> None:
+    other = {**BOOK, "instrument": "QQQ"}
+    values = [text(BOOK), text(other), beat(101 * SECOND), beat(2**62), text(BOOK, seq=2), text(other, seq=2)]
+    ingest = Ingest().take(raw(value, offset) for offset, value in enumerate(values))
+    assert [(letter.offset, letter.reason, letter.field) for letter in ingest.letters] == [
+        (3, R.OUT_OF_RANGE, "ts_event_ns")
+    ]
+    assert ingest.accepted == [0, 1, 2, 4, 5], "with its time the quotes that follow would be stale"
+    assert {row.evidence_ns for row in ingest.rows.values()} == {101 * SECOND}
+
+
+def test_a_heartbeat_is_measured_by_records_when_it_is_the_first_and_by_the_oldest_of_them() -> None:
+    wild = text({**BOOK, "instrument": "QQQ"}, ts_event_ns=2**62)
+    ingest = Ingest().take(raw(value, offset) for offset, value in enumerate([text(BOOK), wild, beat(2**62)]))
+    assert [letter.offset for letter in ingest.letters] == [2]
+    assert Ingest().take([raw(beat(2**62), 0)]).letters == [], "nothing is known of the time yet"
+
+
+def test_after_an_outage_of_many_weeks_a_heartbeat_that_a_person_replays_lets_the_market_in_again() -> None:
+    later = 100 * SECOND + 40 * 86_400 * SECOND
+    quote = text(BOOK, seq=2, ts_event_ns=later)
+    ingest = Ingest().take([raw(text(BOOK), 0), raw(beat(later), 1), raw(quote, 2)])
+    assert [letter.offset for letter in ingest.letters] == [1, 2]
+    ingest.take([raw(beat(later), 3, headers=(FIRST,)), raw(quote, 4), raw(beat(later + SECOND), 5)])
+    assert ingest.accepted == [0, 3, 4, 5]
 
 
 def test_a_quote_far_behind_the_heartbeat_is_stale_but_a_trade_is_not() -> None:
@@ -211,7 +239,7 @@ def test_filling_the_middle_of_a_gap_leaves_both_its_ends_open() -> None:
 
 
 def test_an_unreadable_intent_goes_to_the_dead_letters_of_intents() -> None:
-    _, (letter,) = decode(ORDER_INTENTS, [raw(text(BOOK), 4, "order_intents")])
+    _, (letter,) = decode(ORDER_INTENTS, 0, [raw(text(BOOK), 4)])
     assert (letter.reason, letter.topic) == (R.WRONG_SCHEMA, "order_intents")
     assert ORDER_INTENTS.dead_letters is not None
     assert ORDER_INTENTS.dead_letters.name == "dlq_order_intents"
@@ -240,11 +268,3 @@ def test_every_reason_has_a_test_and_a_page_that_says_what_to_do() -> None:
     tested = {reason for reason, _, _ in BROKEN} | {R.DUPLICATE, R.OUT_OF_ORDER, R.STALE_QUOTE}
     assert tested == set(R)
     assert set(REASONS) == set(R)
-
-
-def test_market_records_carry_no_object_inside_which_reading_them_together_rests_on() -> None:
-    for message in (*MARKET_RAW.messages.values(),):
-        assert "$defs" not in message.model_json_schema()
-    assert OrderIntent.model_json_schema()["$defs"]
-    assert not ORDER_INTENTS.batched
-    assert market_partition("SPY") in range(4)

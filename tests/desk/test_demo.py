@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,16 +18,19 @@ from tests.recordings import recording
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO_S = 240.0
+COMMAND = (sys.executable, "-m", "app", "demo")
+MAKE = ("make", "--old-file=.venv/run.stamp", "demo")
+"""The target itself, without a look at whether the packages are those of the lock file."""
 
 
 class Demo:
     """A running demo and the text it has written so far."""
 
-    def __init__(self, output: Path, *options: str, **env: str) -> None:
+    def __init__(self, output: Path, command: Sequence[str], env: Mapping[str, str]) -> None:
         self._output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "demo", *options],
+                command,
                 cwd=ROOT,
                 env={**os.environ, **env},
                 stdout=file,
@@ -66,8 +69,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts demos; whatever a failed test leaves running is ended."""
     demos: list[Demo] = []
 
-    def starter(*options: str, **env: str) -> Demo:
-        demos.append(Demo(tmp_path / f"output-{len(demos)}", *options, **env))
+    def starter(*options: str, command: Sequence[str] = COMMAND, **env: str) -> Demo:
+        demos.append(Demo(tmp_path / f"output-{len(demos)}", [*command, *options], env))
         return demos[-1]
 
     yield starter
@@ -96,15 +99,18 @@ def filled(text: str) -> int:
 
 
 @pytest.mark.stack
-def test_the_synthetic_market_is_traded_and_two_demos_run_side_by_side(start: Start) -> None:
+def test_the_synthetic_market_is_traded_and_two_demos_run_side_by_side_one_with_users_and_rights(start: Start) -> None:
     first = start("--duration", "30")
-    second = start("--duration", "15", "--seed", "8")
+    second = start("SECURE=1", "DURATION=15", "SEED=8", command=MAKE)
     for demo in (first, second):
         assert demo.end() == 0, demo.text
         assert "equal to the cent" in demo.text
         assert processes_naming(demo.folder()) == []
         assert not Path(demo.folder()).exists()
     assert filled(first.text) >= 10
+    assert filled(second.text) > 0
+    assert re.search(r"security +\d+\.\d s  \d+ users, \d+ rights granted", second.text)
+    assert second.text.startswith("seed 8")
 
 
 @pytest.mark.stack

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from agents.admission import Admission
+from agents.controls.case import Identity
+from agents.controls.fleet import DECIDING
 from agents.controls.state import AdmissionState
 from agents.parameters import Desk, Limits
 from agents.spec import Out
@@ -20,6 +22,7 @@ from contracts.controls import (
     SwitchEvent,
     TradingState,
     Verdict,
+    WorkerState,
 )
 from contracts.orders import (
     AccountValue,
@@ -146,14 +149,29 @@ def report(
     return ExecutionReport(**(values | changes))
 
 
-USUAL = (session(), switch(), risk(), account(), verdict(), mark())
+IDENTITY = Identity("b" * 64, "c" * 64)
+
+
+def worker(group: str, age_s: int = 0, instance: int = 0, **changes: Any) -> WorkerState:
+    values: dict[str, Any] = {
+        "worker": f"desk-{group}-{instance}",
+        "groups": (group,),
+        "build": IDENTITY.build,
+        "configuration_hash": IDENTITY.configuration_hash,
+        "ts_ns": NOW_NS - age_s * 1_000_000_000,
+    }
+    return WorkerState(**(values | changes))
+
+
+FLEET = tuple(worker(group) for group in sorted(DECIDING))
+USUAL: tuple[Any, ...] = (session(), switch(), risk(), account(), verdict(), mark(), *FLEET)
 
 
 class Front:
     """Admission, told some facts."""
 
     def __init__(self, *facts: Any, limits: Limits = LIMITS, usual: tuple[Any, ...] = USUAL) -> None:
-        self.admission = Admission(limits, UNIVERSE, "c" * 64)
+        self.admission = Admission(limits, UNIVERSE, IDENTITY)
         self.state: AdmissionState | None = None
         self.outputs: list[Out] = []
         self.tell(*usual, *facts)

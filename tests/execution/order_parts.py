@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from agents.execution import OrderRow, step
+from agents.execution import step
+from agents.orders import OrderRow
 from agents.spec import Out, Record
 from contracts.orders import (
     BrokerCommission,

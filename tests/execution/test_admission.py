@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from agents.controls.denials import DENIALS, table
+from agents.controls.fleet import DECIDING
 from agents.controls.state import Working
 from agents.parameters import Limits
 from app.explain import broken_links
 from contracts.controls import Alert, Denial, LimitOverride, ResetCommand, TradingState, Verdict
-from contracts.orders import OrderState, PositionBreak, SessionState
+from contracts.orders import CashBreak, OrderState, PositionBreak, SessionState
 from tests.execution.admission_parts import (
     BUCKET_NS,
+    IDENTITY,
     LIMITS,
     USUAL,
     Front,
@@ -26,6 +29,7 @@ from tests.execution.admission_parts import (
     session,
     switch,
     verdict,
+    worker,
 )
 from tests.execution.order_parts import NOW_NS
 
@@ -39,6 +43,12 @@ def with_limits(**changes: Any) -> Limits:
 def broken(open_: bool = True) -> PositionBreak:
     return PositionBreak(
         instrument="SPY", own_lots=3, broker_lots=5, open=open_, source="drop_copy", reason="", ts_ns=NOW_NS
+    )
+
+
+def cash_break(open_: bool = True) -> CashBreak:
+    return CashBreak(
+        own_cash=Decimal("100.00"), broker_cash=Decimal("99.00"), open=open_, source="account", reason="", ts_ns=NOW_NS
     )
 
 
@@ -124,7 +134,16 @@ TRIPS: dict[Denial, tuple[Front, Any, str]] = {
         intent(),
         "repeat_orders=1 repeat_orders_max=0",
     ),
+    D.MIXED_FLEET: (
+        Front(worker("risk", build="e" * 64)),
+        intent(),
+        "group risk: desk-risk-0 has build=eeeeeeeeeeee, execution has bbbbbbbbbbbb",
+    ),
+    D.ACCOUNT_LOCKED: (Front(cash_break()), intent(), "cash: ours 100.00, broker's 99.00"),
 }
+
+OF_AMENDS = {D.ORDER_NOT_WORKING, D.PARTICIPATION_EXCEEDS_MAXIMUM}
+"""Reasons that only an amend or a cancel can have: `test_amends.py` trips them."""
 
 
 def test_an_intent_that_nothing_speaks_against_becomes_one_capped_order() -> None:
@@ -158,7 +177,7 @@ def test_the_same_order_under_another_name_is_one_order() -> None:
 
 
 def test_every_denial_has_a_test_that_trips_it_and_a_row_in_the_table() -> None:
-    assert set(Denial) == TRIPS.keys() | {D.DUPLICATE_INTENT, D.DUPLICATE_CONTENT}
+    assert set(Denial) == TRIPS.keys() | {D.DUPLICATE_INTENT, D.DUPLICATE_CONTENT} | OF_AMENDS
     assert set(Denial) == DENIALS.keys()
     assert all(f"`{reason}`" in table() for reason in Denial)
 
@@ -171,12 +190,53 @@ def test_a_limit_that_is_not_set_denies_and_names_itself(name: Any) -> None:
     assert command is None
 
 
-@pytest.mark.parametrize("kind", ["session", "switch", "risk", "account_value", "verdict", "signal"])
+@pytest.mark.parametrize("kind", ["session", "switch", "risk", "account_value", "verdict", "signal", "worker"])
 def test_what_was_never_heard_denies(kind: Any) -> None:
     assert kind in {fact.type for fact in USUAL}
     decision, command = Front(usual=tuple(fact for fact in USUAL if fact.type != kind)).decide(intent())
     assert not decision.admitted
     assert command is None
+
+
+def test_orders_go_on_when_the_upgrade_is_over_or_the_old_worker_is_gone() -> None:
+    front = Front(worker("risk", instance=1, build="e" * 64))
+    assert front.decide(intent(1))[0].reasons == (D.MIXED_FLEET,)
+    front.tell(worker("risk", instance=1))
+    assert front.decide(intent(2))[0].admitted
+    gone = Front(worker("risk", instance=1, age_s=31, build="e" * 64))
+    assert gone.decide(intent(1))[0].admitted, "a worker that has not spoken for so long does not work"
+
+
+def test_other_settings_are_another_fleet() -> None:
+    decision, _ = Front(worker("portfolio", configuration_hash="d" * 64)).decide(intent())
+    assert decision.reasons == (D.MIXED_FLEET,)
+    assert "configuration_hash=dddddddddddd" in decision.message
+
+
+@pytest.mark.parametrize("group", sorted(DECIDING))
+def test_a_group_of_which_nobody_speaks_denies(group: Any) -> None:
+    usual = tuple(fact for fact in USUAL if fact.type != "worker" or fact.groups != (group,))
+    decision, _ = Front(usual=usual).decide(intent())
+    assert decision.reasons == (D.MIXED_FLEET,)
+    assert f"group {group}: no live worker" in decision.message
+
+
+def test_one_worker_for_all_groups_is_a_fleet() -> None:
+    usual = tuple(fact for fact in USUAL if fact.type != "worker")
+    assert Front(worker("all", groups=tuple(DECIDING)), usual=usual).decide(intent())[0].admitted
+
+
+def test_each_decision_names_what_execution_runs() -> None:
+    decision, _ = Front().decide(intent())
+    assert (decision.build, decision.configuration_hash) == IDENTITY
+
+
+def test_a_cash_break_denies_until_it_is_settled_but_lets_a_position_become_smaller() -> None:
+    front = Front(report(9, kind="FILL", fill=10), cash_break())
+    assert front.decide(intent(1, position_lots=10))[0].reasons == (D.ACCOUNT_LOCKED,)
+    assert front.decide(intent(2, side="SELL", position_lots=10))[0].admitted
+    front.tell(report(2, OrderState.CANCELLED, side="SELL"), cash_break(open_=False))
+    assert front.decide(intent(3, quantity_lots=11, position_lots=10))[0].admitted
 
 
 def test_exposure_counts_from_the_claim_until_the_order_ends() -> None:
@@ -337,4 +397,5 @@ def test_the_row_stays_small_however_many_intents_were_decided() -> None:
 def test_positions_of_working_orders_are_held_as_what_may_still_fill() -> None:
     front = Front(report(9, OrderState.PARTIALLY_FILLED, filled=4))
     assert front.state is not None
-    assert front.state.working == {"SPY": Working(f"{9:024x}", "BUY", 6)}
+    expected = Working(f"{9:024x}", "BUY", 10, 4, state=OrderState.PARTIALLY_FILLED)
+    assert (front.state.working, expected.lots) == ({"SPY": expected}, 6)

@@ -113,9 +113,31 @@ def test_a_kill_limit_that_is_not_set_halts(name: Any) -> None:
     assert TradingState.HALTED not in [event.state for event in switched(*facts, risk())]
 
 
+@pytest.mark.parametrize(
+    ("within", "over", "numbers"),
+    [
+        ({"pnl_usd": -50_000.0}, {"pnl_usd": -50_001.0}, "loss_frac=0.0500 loss_frac_max=0.05"),
+        ({"drawdown_frac": 0.15}, {"drawdown_frac": 0.151}, "drawdown_frac=0.1510 drawdown_frac_max=0.15"),
+        ({"psr": 0.2, "returns": 30}, {"psr": 0.19, "returns": 30}, "psr=0.190 psr_min=0.2 returns=30"),
+    ],
+)
+def test_risk_over_a_kill_limit_trips_latched_and_shows_its_numbers(within: Any, over: Any, numbers: Any) -> None:
+    def measured(change: dict[str, Any]) -> Any:
+        pnl = change.get("pnl_usd", 0.0)
+        return risk().model_copy(update={"nav_usd": 1e6 + pnl} | change)
+
+    assert [event.state for event in switched(measured(within))] == [TradingState.ACTIVE]
+    [event] = switched(measured(over), risk(), risk(-1))
+    assert (event.state, event.by) == (TradingState.HALTED, "risk")
+    assert numbers in event.reason
+
+
 def test_market_data_that_has_gone_quiet_trips() -> None:
-    [event] = switched(evidence("data.refused_frac", 0.0, stage=1), risk(-61))
-    assert "data_age_s=61" in event.reason
+    """Heartbeats go on and say how old the last record is; the freshest instrument counts."""
+    quiet = evidence("data.age_s", 40.0, stage=1), risk(), evidence("data.age_s", 30.0, stage=1)
+    assert [event.state for event in switched(*quiet, risk(-30))] == [TradingState.ACTIVE]
+    event = switched(*quiet, risk(-31))[-1]
+    assert (event.state, "data_age_s=61" in event.reason) == (TradingState.HALTED, True)
 
 
 def test_a_kill_of_a_part_leaves_the_switch_of_the_whole_alone() -> None:
@@ -207,7 +229,8 @@ def test_a_break_is_settled_by_a_named_operator() -> None:
 
 def test_evidence_of_stage_5_is_on_event_time() -> None:
     facts = Books().tell(account_value(), risk()).said
-    assert [fact.ts_event_ns for fact in facts if isinstance(fact, GateEvidence)] == [NOW_NS]
+    evidence = {fact.name: fact.ts_event_ns for fact in facts if isinstance(fact, GateEvidence)}
+    assert evidence == {"execution.position_breaks": NOW_NS, "execution.cash_breaks": NOW_NS}
 
 
 # ---- pacing ----------------------------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from agents.execution import LEGAL, RESEND_NS
-from agents.ports import AmendOrder, CancelOrder, PlaceOrder
+from agents.execution import RESEND_NS
+from agents.orders import LEGAL
+from agents.ports import CancelAll, CancelOrder, PlaceOrder
 from contracts.controls import ResolveCommand
-from contracts.orders import TERMINAL, AmendCommand, CancelCommand, OrderState, SessionState
+from contracts.orders import TERMINAL, CancelCommand, OrderState, SessionState
 from tests.execution.order_parts import INTENT, NOW_NS, SIZE, Life, command, commission, execution, ready, sent, status
 
 S = OrderState
@@ -95,28 +96,18 @@ def test_an_inactive_order_is_cancelled_so_that_it_cannot_revive_unseen() -> Non
     assert life.hear(execution(100)).order.state is S.FILLED
 
 
-def test_an_amend_changes_the_terms_of_a_working_order_and_nothing_else() -> None:
-    amend = AmendCommand(
-        intent_id=INTENT, instrument="SPY", quantity_lots=50, limit_price=Decimal("600.20"), reason="smaller"
-    )
-    life = Life(*SUBMITTED, execution(40), amend)
-    terms = command(quantity_lots=50, limit_price=Decimal("600.20"))
-    assert life.effects[-1] == AmendOrder(terms)
-    assert life.hear(execution(10, number=2, cumulative=50)).order.state is S.FILLED
-    assert life.hear(amend).effects[-1] == AmendOrder(terms), "an order that is over is not amended"
-
-
-def test_an_amend_below_what_is_filled_is_not_sent() -> None:
-    amend = AmendCommand(
-        intent_id=INTENT, instrument="SPY", quantity_lots=40, limit_price=Decimal("600.20"), reason="smaller"
-    )
-    assert len(Life(*SUBMITTED, execution(40), amend).effects) == 1
-
-
-def test_a_second_permanent_id_under_our_order_locks_and_cancels() -> None:
+def test_a_second_permanent_id_under_our_order_cancels_all_and_locks_until_both_are_over() -> None:
     life = Life(*SUBMITTED, status("Submitted", perm_id=901))
-    assert (life.order.state, life.effects[-1]) == (S.UNKNOWN, CancelOrder(7, INTENT))
+    assert (life.order.state, life.effects[-1]) == (S.UNKNOWN, CancelAll())
     assert life.alerts == ["TWO_BROKER_ORDERS"]
+    life.hear(status("Submitted"), status("Cancelled"), ready(2))
+    assert life.order.state is S.UNKNOWN, "the other one still works"
+    assert life.hear(status("Cancelled", perm_id=901)).order.state is S.CANCELLED
+
+
+def test_a_second_order_is_told_and_cancelled_also_when_the_first_is_over() -> None:
+    life = Life(*SUBMITTED, execution(SIZE), status("Submitted", perm_id=901))
+    assert (life.order.state, life.effects[-1], life.alerts) == (S.FILLED, CancelAll(), ["TWO_BROKER_ORDERS"])
 
 
 def test_more_filled_than_ordered_is_booked_and_alerts() -> None:
@@ -126,13 +117,14 @@ def test_more_filled_than_ordered_is_booked_and_alerts() -> None:
 
 def test_a_young_claim_that_may_never_have_left_us_is_sent_again_under_its_id() -> None:
     life = Life(ready(2))
-    assert life.effects == [PlaceOrder(command())] * 2
+    assert life.effects == [PlaceOrder(command()), PlaceOrder(command(), epoch=2)]
 
 
 def test_an_old_claim_is_not_sent_into_another_market() -> None:
     life = Life(ready(2, age_s=RESEND_NS / 1e9 + 1))
     assert life.order.state is S.UNKNOWN
     assert life.effects == [PlaceOrder(command()), CancelOrder(7, INTENT)]
+    assert life.hear(status("NotFound", epoch=2)).order.reason.startswith("stale: 21 s after its decision")
 
 
 @pytest.mark.parametrize("heard", [sent(), status("Filled", filled=100), status("Submitted")])
@@ -215,7 +207,8 @@ def test_whatever_the_gateway_says_the_books_hold(seed: Any) -> None:
             count = len(life.reports)
             life.hear(message)
             assert len(life.reports) == count, f"seed {seed}: a repeat of {message} was reported again"
-    assert life.effects.count(PlaceOrder(command())) <= 3, f"seed {seed}"
+    placed = [effect for effect in life.effects if isinstance(effect, PlaceOrder)]
+    assert len(placed) == len(set(placed)) <= 3, f"seed {seed}"
     assert life.order.filled_lots == SIZE
     assert life.order.state is S.FILLED, f"seed {seed}: all executions came, and the order is {state}"
 

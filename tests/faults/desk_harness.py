@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from agents.catalogue import catalogue
+from agents.controls.fleet import DECIDING
 from agents.parameters import Desk
 from agents.spec import UNCHANGED, AgentSpec, Out, Record
 from app.broker import carry_out
@@ -25,9 +26,19 @@ from app.watcher import Seen, count
 from connectors.ibkr import drop_copy
 from connectors.ibkr.session import Address, IbkrSession
 from contracts import topics as t
-from contracts.controls import Alert, DecisionRecord, GateVerdict, RiskEvent, SwitchEvent, TradingState, Verdict
-from contracts.orders import TERMINAL, ExecutionReport, OrderIntent, SessionEvent, SessionState
+from contracts.controls import (
+    Alert,
+    DecisionRecord,
+    GateVerdict,
+    RiskEvent,
+    SwitchEvent,
+    TradingState,
+    Verdict,
+    WorkerState,
+)
+from contracts.orders import TERMINAL, ExecutionReport, OrderCommand, OrderIntent, SessionEvent, SessionState
 from contracts.signals import SignalEvent
+from tests.chaos import verdicts
 from tests.gateway.gateway_harness import LocalGateway, local_gateway
 
 BUCKET_NS = 1_000_000_000
@@ -57,13 +68,20 @@ class MiniDesk:
         self._bucket = time.time_ns() // BUCKET_NS
         self._number = 0
 
-    async def start(self, copy: bool = False) -> None:
+    async def start(self, copy: bool = False, asleep: bool = False) -> None:
+        """Start session and agents; `asleep`, the agents wait for `wake`."""
         address = Address("127.0.0.1", self.gateway.port, self.client_id, simulated=True)
         self.session = IbkrSession(address, self._publish, after_s=(0, 1, 1))
-        jobs = [self.session.run(), self._work()]
+        jobs = [self.session.run()]
         if copy:
             jobs.append(drop_copy.run(address._replace(client_id=self.client_id + 1), self._publish))
         self._tasks = [asyncio.create_task(job) for job in jobs]
+        if not asleep:
+            self.wake()
+
+    def wake(self) -> None:
+        """Let the agents take what is in the log."""
+        self._tasks.append(asyncio.create_task(self._work()))
 
     async def crash(self) -> None:
         """The process is gone; what it had not written is gone with it."""
@@ -119,6 +137,7 @@ class MiniDesk:
                         effects.append(output)
             if spec.forward is not None and row_key == t.BROADCAST:
                 self.say(spec.forward, t.BROADCAST, message)
+                effects.append(message)
             await carry_out(self.session.sender, effects)
 
     # ---- the rest of the desk, by hand -------------------------------------------------------------------------------
@@ -167,6 +186,11 @@ class MiniDesk:
             returns=0,
         )
         self.say(t.RISK_EVENTS, "desk", risk)
+        for group in DECIDING:
+            worker = WorkerState(
+                worker=group, groups=(group,), build="", configuration_hash="test", ts_ns=time.time_ns()
+            )
+            self.say(t.WORKERS, group, worker)
 
     def intend(self, instrument: str = "SPY", side: Any = "BUY", lots: int = 10) -> str:
         """An intent on the newest quote; its id."""
@@ -208,7 +232,9 @@ class MiniDesk:
 
     @property
     def ready(self) -> bool:
-        return self.session.state is SessionState.READY and not self.queue
+        """READY is on the log, and all agents have taken it."""
+        said = self.epoch_states[-1:] == [SessionState.READY]
+        return said and self.session.state is SessionState.READY and not self.queue
 
     def violations(self) -> list[str]:
         """I1, I2, I3 and I14, judged from the log and the gateway's ledger."""
@@ -219,6 +245,18 @@ class MiniDesk:
             if o.filled > o.lots
         ]
         return found
+
+    def judge(self) -> verdicts.Broken:
+        """All that the verdicts find, from the log and the ledger alone."""
+        ledger = self.gateway.ledger
+        said = [message for _, _, message in self.log]
+        decisions = {m.intent_id: m for m in said if isinstance(m, DecisionRecord)}
+        commands = {m.intent_id: m for m in said if isinstance(m, OrderCommand)}
+        states: dict[str, list[ExecutionReport]] = {}
+        for report in (m for m in said if isinstance(m, ExecutionReport)):
+            states.setdefault(report.intent_id, []).append(report)
+        found = verdicts.books(self.seen, ledger) + verdicts.children(commands, ledger)
+        return found + verdicts.traces(decisions, ledger) + verdicts.ends(states, ledger)
 
     async def until(self, condition: Any, what: str, deadline_s: float = DEADLINE_S) -> None:
         """Wait until something is true; fail with the state of the desk when it does not become so."""
@@ -260,5 +298,7 @@ async def mini_desk(copy: bool = False, **settings: Any) -> AsyncIterator[MiniDe
             await desk.is_ready()
             desk.open_for_business()
             yield desk
+            idle = sorted(fault for fault in gateway.armed if not gateway.hits(fault))
+            assert not idle, f"armed, and never happened: {idle}"
         finally:
             await desk.crash()

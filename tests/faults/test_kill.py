@@ -15,7 +15,7 @@ from connectors.ibkr import emergency
 from connectors.ibkr.session import Address
 from contracts import topics as t
 from contracts.controls import KillCommand, ResetCommand
-from contracts.orders import AmendCommand, CancelCommand, OrderCommand, OrderState, SessionState
+from contracts.orders import CancelCommand, OrderCommand, OrderState, SessionState
 from tests.faults.desk_harness import MiniDesk, mini_desk
 from tests.gateway.gateway_harness import local_gateway
 
@@ -130,11 +130,24 @@ async def test_a_kill_does_not_wait_behind_a_full_pacing_queue_and_nothing_viola
         assert desk.gateway.hits("G11") == 0
 
 
+async def test_orders_that_are_all_refused_and_asked_about_do_not_break_the_rate() -> None:
+    """Refusals bring cancels, cancels bring a snapshot: the reserve of one window is not enough for all of them."""
+    async with mini_desk() as desk:
+        orders = [resting(desk, 1000 + number) for number in range(60)]  # IB takes 20 of an instrument and a side
+        for order in orders:
+            desk.say(t.ORDER_COMMANDS, order.intent_id, order)
+        await desk.until(lambda: desk.rows["execution"].keys() >= {order.intent_id for order in orders}, "their rows")
+        rows = [desk.order(order.intent_id) for order in orders]
+        await desk.until(lambda: sum(row.state is S.REJECTED for row in rows) == 40, "the refusals")
+        assert desk.gateway.hits("G11") == 0
+
+
 async def test_flatten_closes_positions_and_tries_again_after_a_halt_refused_it() -> None:
     async with mini_desk() as desk:
         desk.intend(lots=10)
         await desk.until(lambda: desk.position("SPY") == 10, "a position")
         desk.gateway.arm("G19", symbol="SPY", for_s=1.0)
+        desk.gateway.gateway.broker.books["SPY"].halted = False  # our quotes are from before the halt
         kill(desk, flatten=True)
 
         async def market() -> None:
@@ -231,18 +244,6 @@ async def test_g12_a_cancel_that_is_late_or_denied_does_not_end_a_live_order(opt
             desk.say(t.ORDER_COMMANDS, order, CancelCommand(intent_id=order, reason="again"))
         await desk.until(lambda: desk.order(order).state is S.CANCELLED, "the cancel")
         await desk.settled()
-
-
-async def test_g5_an_amend_that_makes_a_second_order_locks_the_instrument_and_alerts() -> None:
-    async with mini_desk() as desk:
-        desk.gateway.arm("G5", count=1)
-        [order] = await work(desk, 1)
-        amend = AmendCommand(
-            intent_id=order, instrument="SPY", quantity_lots=2, limit_price=Decimal("50.01"), reason="test"
-        )
-        desk.say(t.ORDER_COMMANDS, order, amend)
-        await desk.until(lambda: "TWO_BROKER_ORDERS" in [alert.code for _, alert in desk.alerts], "the alert")
-        assert S.UNKNOWN in desk.states[order]
 
 
 async def test_only_paper_accounts_are_traded() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from agents.execution import RESEND_NS, OrderRow
+from agents.execution import RESEND_NS
+from agents.orders import OrderRow
 from contracts import topics as t
 from contracts.controls import KillCommand
-from contracts.orders import OrderCommand, OrderState
+from contracts.orders import OrderCommand, OrderState, SessionEvent, SessionState
 from tests.faults.desk_harness import MiniDesk, mini_desk
 from tests.gateway.gateway_harness import local_gateway
 
@@ -21,10 +22,10 @@ pytestmark = pytest.mark.slow
 S = OrderState
 
 
-def claim(age_ns: int = 0) -> OrderCommand:
+def claim(age_ns: int = 0, number: int = 77, order_id: int = 7) -> OrderCommand:
     return OrderCommand(
-        intent_id=f"{77:024x}",
-        order_id=7,
+        intent_id=f"{number:024x}",
+        order_id=order_id,
         instrument="SPY",
         side="BUY",
         quantity_lots=10,
@@ -55,7 +56,7 @@ async def test_p4_a_claim_that_never_left_us_is_sent_once() -> None:
 async def test_p5_a_claim_that_did_leave_us_is_found_and_not_sent_again() -> None:
     async with mini_desk() as desk:
         command = claim()
-        await desk.until(lambda: desk.session.sender._spoken.is_set(), "the latch")
+        await desk.until(lambda: desk.session.sender._killed is not None, "the latch")
         await desk.session.sender.place(command)
         await restarted(desk, command)
         await desk.settled()
@@ -67,7 +68,7 @@ async def test_p5_a_claim_that_did_leave_us_is_found_and_not_sent_again() -> Non
 async def test_a_claim_under_a_kill_is_not_sent_and_what_became_of_it_is_found_out(left_us: Any) -> None:
     async with mini_desk() as desk:
         command = claim()
-        await desk.until(lambda: desk.session.sender._spoken.is_set(), "the latch")
+        await desk.until(lambda: desk.session.sender._killed is not None, "the latch")
         if left_us:
             await desk.session.sender.place(command)
         kill = KillCommand(operator="Ada", reason="a test", ts_ns=time.time_ns())
@@ -96,8 +97,11 @@ async def test_nothing_is_sent_before_the_latch_has_spoken() -> None:
         await desk.is_ready()
         desk.say(t.ORDER_COMMANDS, claim().intent_id, claim())
         await desk.until(lambda: desk.order(claim().intent_id) is not None, "its row")
-        await desk.until(lambda: desk.order(claim().intent_id).state is S.CANCELLED, "NotSent")
+        await desk.until(lambda: desk.session.pacing.queue == 1, "the order in the queue")
         assert not gateway.ledger.orders
+        await desk.session.sender.latch((), flatten=False)
+        await desk.settled()
+        assert len(gateway.ledger.orders) == 1
         await desk.crash()
 
 
@@ -108,8 +112,53 @@ async def test_a_second_owner_gets_no_order_out() -> None:
         await second.start()
         await second.until(lambda: "326" in second.session.reason, "the refusal")
         second.say(t.ORDER_COMMANDS, claim().intent_id, claim())
-        await second.until(lambda: second.order(claim().intent_id) is not None, "its row")
-        await second.until(lambda: second.order(claim().intent_id).state is S.CANCELLED, "NotSent")
+        await second.until(lambda: second.order(claim().intent_id) is not None and not second.queue, "its row")
+        assert second.order(claim().intent_id).state is S.PENDING_SUBMIT
         assert not desk.gateway.ledger.orders
         assert desk.ready
         await second.crash()
+
+
+async def test_an_order_claimed_while_the_session_is_away_goes_out_once_ready_is_real() -> None:
+    async with local_gateway() as gateway:
+        desk = MiniDesk(gateway)
+        stale = SessionEvent(
+            state=SessionState.READY, epoch=7, next_order_id=1, account="", reason="", ts_ns=time.time_ns()
+        )
+        desk.say(t.ORDER_COMMANDS, claim().intent_id, claim())
+        desk.say(t.BROKER_EVENTS, t.BROADCAST, stale)
+        await desk.start()
+        await desk.until(lambda: desk.order(claim().intent_id) is not None, "its row")
+        await desk.settled()
+        assert desk.order(claim().intent_id).state is S.FILLED
+        assert len(gateway.ledger.orders) == 1
+        await desk.crash()
+
+
+async def test_orders_that_wait_for_ready_go_out_by_their_ids_and_no_new_one_overtakes_them() -> None:
+    """The gateway takes no id below the last one (103): the order that comes too late would be lost."""
+    async with mini_desk() as desk:
+        await desk.crash()
+        waiting = [claim(number=number, order_id=20 - number) for number in (1, 2, 3)]
+        for command in waiting:
+            desk.rows["execution"][command.intent_id] = OrderRow(command)
+        new = claim(number=4, order_id=30)
+        desk.say(t.ORDER_COMMANDS, new.intent_id, new)
+        await desk.start(asleep=True)
+        await desk.until(lambda: desk.session.state is SessionState.READY, "READY, of which the agents do not know yet")
+        desk.wake()
+        await desk.until(lambda: new.intent_id in desk.rows["execution"], "its row")
+        await desk.settled()
+        assert [desk.order(command.intent_id).state for command in (*waiting, new)] == [S.FILLED] * 4
+
+
+async def test_an_order_whose_session_comes_back_too_late_is_not_sent_and_the_report_says_stale() -> None:
+    async with mini_desk() as desk:
+        command = claim(age_ns=RESEND_NS - 500_000_000)
+        desk.gateway.arm("G10", mode="reset", for_s=1.0)
+        await desk.until(lambda: desk.session.state is SessionState.DISCONNECTED, "the loss of the session")
+        desk.say(t.ORDER_COMMANDS, command.intent_id, command)
+        await desk.is_ready()
+        await desk.settled()
+        assert desk.order(command.intent_id).reason.startswith("stale: ")
+        assert not desk.gateway.ledger.orders

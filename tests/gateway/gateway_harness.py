@@ -222,12 +222,14 @@ class LocalGateway:
         self.gateway = Gateway(settings)
         self.market = Market(self.gateway.on_record)
         self.port = self.ctl_port = 0
+        self.armed: set[str] = set()
 
     @property
     def ledger(self) -> LedgerView:
         return self.gateway.ledger.view()
 
     def arm(self, fault: str, **options: Any) -> None:
+        self.armed.add(fault)
         self.gateway.arm(fault, **options)
 
     def hits(self, fault: str) -> int:

@@ -20,9 +20,11 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from app import deadletters
 from app.stack import ROOT, Stack
+from app.workers import queued
 from connectors.kafka.admin import administrator
-from contracts.topics import MARKET_PARTITIONS, MESSAGE_BYTES_MAX, market_partition
-from tests.contracts.test_dead_letters import BOOK, text
+from contracts.market import Heartbeat
+from contracts.topics import MARKET_PARTITIONS, MESSAGE_BYTES_MAX, TOPICS, market_partition
+from tests.contracts.test_dead_letters import BOOK, SECOND, text
 
 pytestmark = pytest.mark.stack
 
@@ -90,7 +92,10 @@ async def events_of(stack: Stack, instrument: str) -> list[int]:
 
 
 def test_topics_are_created_once_and_compared_and_never_deleted(ingest: Stack) -> None:
-    assert command(ingest, "topics", "--apply") == (0, "0 topics created, 22 were there\nall topics are as declared\n")
+    assert command(ingest, "topics", "--apply") == (
+        0,
+        f"0 topics created, {len(TOPICS)} were there\nall topics are as declared\n",
+    )
     assert command(ingest, "topics", "--check") == (0, "all topics are as declared\n")
 
 
@@ -107,7 +112,7 @@ async def test_a_topic_that_differs_or_is_gone_is_named_and_only_the_missing_one
     status, output = await asyncio.to_thread(command, ingest, "doctor")
     assert (status, "topics   alerts: missing" in output) == (1, True)
     status, output = await asyncio.to_thread(command, ingest, "topics", "--apply")
-    assert (status, output.splitlines()[0]) == (1, "1 topics created, 21 were there")
+    assert (status, output.splitlines()[0]) == (1, f"1 topics created, {len(TOPICS) - 1} were there")
     async with administrator(ingest.administrator) as admin:
         right = {"retention.ms": "86400000", "min.insync.replicas": "1", "max.message.bytes": str(MESSAGE_BYTES_MAX)}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "portfolio_targets", right)])
@@ -132,6 +137,11 @@ async def test_a_dead_letter_is_listed_shown_mended_and_replayed_with_the_effect
     assert status == 0
     assert "1  market_raw           CROSSED_BOOK" in output
     assert "1  market_raw           MALFORMED_JSON" in output
+    status, output = await asyncio.to_thread(command, ingest, "doctor")
+    assert status == 0
+    assert "letters         1  market_raw           CROSSED_BOOK" in output
+    assert "lag      ingest     1 worker, 0 records behind" in output
+    assert "queue    flowgate-ingest-dev-0 0 batches" in output
     status, output = await asyncio.to_thread(command, ingest, "deadletters", "show", source)
     assert "CROSSED_BOOK" in output
     assert '"seq": 2' in output
@@ -156,6 +166,29 @@ async def test_a_dead_letter_is_listed_shown_mended_and_replayed_with_the_effect
     )
     status, output = await asyncio.to_thread(command, ingest, "deadletters", "show", "market_raw/0/99999")
     assert (status, output.count("\n")) == (2, 1)
+
+
+async def test_a_heartbeat_years_ahead_goes_no_further_than_its_dead_letter(ingest: Stack) -> None:
+    known, wild = (
+        Heartbeat(partition=PARTITION, ts_event_ns=ts_event_ns, ts_ingest_ns=0).model_dump_json().encode()
+        for ts_event_ns in (101 * SECOND, 2**62)
+    )
+    offsets = await send(ingest, text({**BOOK, "instrument": "AMZN"}, seq=4), known, wild, known)
+    source = f"market_raw/{PARTITION}/{offsets[2]}"
+
+    async def refused() -> bool:
+        return source in await deadletters.collect(ingest.administrator)
+
+    async def passed() -> list[int]:
+        records = [json.loads(record.value) for record in await read(ingest, "market_events", MARKET_PARTITIONS)]
+        return [message["ts_event_ns"] for message in records if message["type"] == "heartbeat"]
+
+    async def both() -> bool:
+        return (await passed()).count(101 * SECOND) >= 2
+
+    await until(refused)
+    await until(both)
+    assert 2**62 not in await passed()
 
 
 async def test_the_largest_unreadable_record_is_kept_and_the_worker_lives(ingest: Stack) -> None:
@@ -228,3 +261,26 @@ async def test_a_broker_that_is_away_for_30_s_loses_nothing_and_the_doctor_says_
     assert await events_of(ingest, "SPY") == sequence, "the worker lost, doubled or reordered events"
     status, output = await asyncio.to_thread(command, ingest, "doctor")
     assert (status, "broker   answered" in output, "lag      ingest" in output) == (0, True, True), output
+
+
+async def test_a_queue_that_kafka_does_not_take_is_counted_and_empties_when_it_does(ingest: Stack) -> None:
+    broker = next(child for child in ingest.children if child.name == "kafka")
+    producer = AIOKafkaProducer(**ingest.administrator.options())
+    await producer.start()
+    try:
+        await producer.send_and_wait("market_raw", b"no json", b"AMZN", PARTITION)
+        assert queued(producer) == 0
+        broker.process.send_signal(signal.SIGSTOP)
+        try:
+            sent = [await producer.send("market_raw", b"no json", partition=p) for p in range(MARKET_PARTITIONS)]
+            assert queued(producer) == MARKET_PARTITIONS, "not yet sent"
+            async with asyncio.timeout(DEADLINE_S):
+                while producer._message_accumulator._batches:
+                    await asyncio.sleep(0.01)
+            assert queued(producer) == MARKET_PARTITIONS, "sent and not acknowledged"
+        finally:
+            broker.process.send_signal(signal.SIGCONT)
+        await asyncio.gather(*sent)
+        assert queued(producer) == 0
+    finally:
+        await producer.stop()

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorization
 from agents.catalogue import GROUPS
 from app import security
 from app.stack import PREFIX, Stack
+from app.topics import unreachable
 from connectors.kafka.access import Access
 from connectors.kafka.acls import Acl
 from contracts.topics import TOPICS
@@ -113,3 +114,13 @@ async def test_nobody_gets_in_with_a_wrong_password_or_none(ingest: Stack) -> No
         with pytest.raises((KafkaError, KafkaConnectionError)):
             await producer.start()
         await producer.stop()
+
+
+@pytest.mark.stack
+async def test_a_broker_without_tls_is_named_as_such_to_one_who_wants_it(ingest: Stack) -> None:
+    access = dataclasses.replace(ingest.administrator, security="SASL_SSL")
+    assert await unreachable(access, KafkaConnectionError()) == (
+        f"Kafka at {ingest.bootstrap} ends the connection; "
+        "set FLOWGATE_KAFKA__SECURITY, SASL_SSL now, to what its port speaks"
+    )
+    assert await ingest.administrator.knock() is None

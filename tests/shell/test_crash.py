@@ -76,6 +76,9 @@ class FakeTable:
     def on_recover(self, callback: Any) -> None:
         self.callback = callback
 
+    def keep(self, rows: Sequence[tuple[int, bytes, bytes]], _acknowledged: Any) -> None:
+        self.data.update({key: value for _, key, value in rows})
+
 
 class FakeApp:
     def __init__(self, log: FakeLog) -> None:

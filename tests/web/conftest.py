@@ -8,9 +8,10 @@ import pytest
 from aiohttp import web
 
 from app import settings as settings_module
-from app.web import facts, listen, url
+from app.web import facts, url
 from app.web.site import Site
 from app.web.view import View
+from app.workers import listen
 from tests.web.page_harness import Page
 
 
@@ -19,6 +20,7 @@ async def page(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Page]:
     monkeypatch.setenv("FLOWGATE_PROFILE", "dev")
     running = Page(View("flowgate", ["risk", "execution", "signals", "portfolio", "gates"]))
     site = Site(running.view, facts(settings_module.load()), running.send, local=True)
+    running.site = site
     running.runner = runner = web.AppRunner(site.application(), access_log=None, shutdown_timeout=60.0)
     await runner.setup()
     listener = listen("127.0.0.1", 0)

@@ -10,9 +10,38 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 
+from app.health import Health
+from app.web.site import Site
 from app.web.view import View
+from app.workers import Worker
 from contracts.controls import KillCommand, ResetCommand
+
+WORKERS = (
+    Worker("ingest", "flowgate-ingest-0", "10.0.0.1", 9102, 0),
+    Worker("ingest", "flowgate-ingest-1", "10.0.0.2", 9102, 3),
+    Worker("risk", "flowgate-risk-0", "10.0.0.3", 9102, None),
+)
+HEALTH = Health(
+    1_767_623_400_000_000_000,
+    answer_ms=12.4,
+    topics=("alerts: missing",),
+    lag={
+        ("gates", "gate_evidence", 0): 5,
+        ("ingest", "market_raw", 0): 7,
+        ("ingest", "market_raw", 1): 12_000,
+        ("risk", "control", 0): 0,
+    },
+    workers=WORKERS,
+    dead_letters={("market_raw", "CROSSED_BOOK"): 2},
+)
+"""One group lags, one worker does not answer, one group has none, one topic is missing."""
+
+AWAY = Health(1_767_623_405_000_000_000, "no Kafka answers at 10.0.0.9:9092; start it", workers=WORKERS)
+
+
+Labels = frozenset[tuple[str, str]]
 
 
 @dataclass
@@ -23,6 +52,7 @@ class Page:
     address: str = ""
     sent: list[KillCommand | ResetCommand] = field(default_factory=list)
     log_is_down: bool = False
+    site: Site | None = None
     runner: web.AppRunner | None = None
 
     async def stop(self) -> None:
@@ -34,6 +64,11 @@ class Page:
             raise OSError("no broker")
         self.sent.append(command)
         return len(self.sent) - 1
+
+    def look(self, health: Health) -> None:
+        """What the page saw of Kafka and the workers."""
+        assert self.site is not None
+        self.site.health = health
 
     def put(self, table: str, key: str, state: Any, group: str = "risk") -> None:
         value = json.dumps({"partition": 0, "seen": {}, "state": state}).encode()
@@ -51,3 +86,16 @@ async def messages(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, 
         for line in lines:
             if line.startswith(b"data: "):
                 yield json.loads(line[6:])
+
+
+async def scraped(address: str) -> dict[tuple[str, Labels], float]:
+    """All samples of a page's `/metrics`, by name and labels."""
+    async with aiohttp.ClientSession(address) as client, client.get("/metrics") as response:
+        assert response.status == 200
+        assert response.content_type == "text/plain"
+        families = text_string_to_metric_families(await response.text())
+    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def at(name: str, **labels: str) -> tuple[str, Labels]:
+    return name, frozenset(labels.items())

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, Dialog, async_playwright, expect
 from playwright.async_api import Page as Tab
 
-from tests.web.page_harness import Page
+from tests.web.page_harness import AWAY, HEALTH, Page
 
 CHROMIUM = shutil.which("chromium")
 
@@ -128,6 +128,38 @@ async def test_a_person_sees_money_gates_orders_and_why_an_intent_was_denied(pag
     await expect(tab.locator("#raw-orders table")).to_contain_text("FILLED")
 
 
+async def test_a_person_sees_who_lags_whose_queue_waits_and_what_was_refused(page: Page, tab: Tab) -> None:
+    page.look(HEALTH)
+    await expect(tab.locator("#health")).to_contain_text("answered in 12 ms")
+    await expect(tab.locator("#health")).to_contain_text("alerts: missing")
+    rows = tab.locator("#groups tbody tr")
+    await expect(rows.nth(0).locator("td")).to_have_text(["ingest", "2", "12,007", "market_raw/1: 12,000", "0, 3"])
+    await expect(rows.nth(1).locator("td")).to_have_text(["risk", "1", "0", "–", "no answer"])
+    await expect(rows.nth(2).locator("td")).to_have_text(["gates", "0", "5", "gate_evidence/0: 5", "–"])
+    await expect(rows.nth(0).locator("td.bad")).to_have_text(["12,007"])
+    await expect(tab.locator("#letters tbody tr td")).to_have_text(["market_raw", "CROSSED_BOOK", "2"])
+    await tab.locator("#lags summary").click()
+    await expect(tab.locator("#partitions tbody tr").nth(1).locator("td")).to_have_text(
+        ["ingest", "market_raw/1", "12,000"]
+    )
+    page.look(AWAY)
+    await expect(tab.locator("#health .bad")).to_have_text(AWAY.problem)
+    await expect(tab.locator("#groups tbody tr").nth(0)).to_contain_text("0, 3")
+
+
+async def test_a_page_that_others_can_reach_says_how_to_stop_trading_instead(page: Page, browser: Browser) -> None:
+    assert page.site is not None
+    page.site.local = False
+    tab = await browser.new_page()
+    await tab.goto(page.address)
+    await tab.locator("#kill").click()
+    await expect(tab.locator("#dialog-text")).to_contain_text("python -m app kill")
+    await tab.locator("#operator").fill("Ada")
+    await tab.locator("#reason").fill("spread is wrong")
+    await tab.locator("#word").fill("KILL")
+    await expect(tab.locator("#confirm")).to_be_disabled()
+
+
 async def test_words_from_outside_are_shown_and_never_run(page: Page, tab: Tab) -> None:
     nasty = "<img src=x onerror=alert(1)>"
     dialogs: list[Dialog] = []
@@ -195,9 +227,11 @@ async def test_no_width_needs_sideways_scrolling_and_the_kill_button_is_in_sight
     page: Page, tab: Tab, width: int
 ) -> None:
     trade(page)
+    page.look(HEALTH)
     page.put("switch", "desk", {"state": "HALTED", "by": "x" * 64, "reason": "y" * 500})
     await tab.set_viewport_size({"width": width, "height": 800})
     await expect(tab.locator("#orders tbody tr").first).to_contain_text("FILLED")
+    await expect(tab.locator("#letters")).to_contain_text("CROSSED_BOOK")
     for details in await tab.locator("details").all():
         await details.locator("summary").click()
     await tab.evaluate("window.scrollTo(0, document.body.scrollHeight)")
@@ -214,6 +248,7 @@ async def test_no_width_needs_sideways_scrolling_and_the_kill_button_is_in_sight
 async def test_every_text_can_be_read_in_both_themes(page: Page, tab: Tab, scheme: str) -> None:
     await tab.emulate_media(color_scheme="light" if scheme == "light" else "dark")
     trade(page)
+    page.look(HEALTH)
     page.put("switch", "desk", {"state": "HALTED", "by": "Ada", "reason": "a test"})
     await expect(tab.locator("#banner")).to_be_visible()
     await expect(tab.locator("#orders tbody tr").first).to_contain_text("FILLED")

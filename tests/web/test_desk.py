@@ -9,12 +9,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiokafka import AIOKafkaProducer
 
-from agents.catalogue import catalogue
+from agents.catalogue import GROUPS, catalogue
 from app import settings as settings_module
+from app.health import ANSWER_S
 from app.stack import Stack
 from app.web.site import COMMAND_HEADER
-from tests.web.page_harness import messages
+from tests.web.page_harness import at, messages, scraped
 
 pytestmark = pytest.mark.stack
 
@@ -55,6 +57,26 @@ async def test_every_table_of_the_desk_reaches_the_page(stack: Stack, monkeypatc
     declared = {spec.table.name for spec in catalogue("all", settings_module.load().desk, "") if spec.table}
     async with page_of(stack) as client:
         await until(client, lambda tables: declared <= tables.keys())
+
+
+async def test_prometheus_sees_every_worker_its_queue_its_lag_and_a_new_dead_letter(stack: Stack) -> None:
+    refused = at("flowgate_dead_letters_total", topic="market_raw", reason="MALFORMED_JSON")
+    before = (await scraped(stack.page)).get(refused, 0.0)
+    producer = AIOKafkaProducer(**stack.administrator.options())
+    await producer.start()
+    await producer.send_and_wait("market_raw", b"no json", b"SPY", 0)
+    await producer.stop()
+    async with asyncio.timeout(DEADLINE_S):
+        while (found := await scraped(stack.page)).get(refused) != before + 1:
+            await asyncio.sleep(0.5)
+    assert found[at("flowgate_broker_up")] == 1
+    assert found[at("flowgate_topic_differences")] == 0
+    assert 0 < found[at("flowgate_broker_answer_ms")] < ANSWER_S * 1e3
+    for group in GROUPS.keys() - {"web"}:
+        instance = f"flowgate-{group}-dev-0"
+        assert found[at("flowgate_worker_up", group=group, instance=instance)] == 1
+        assert found[at("flowgate_producer_queue_batches", group=group, instance=instance)] >= 0
+        assert [name for name, labels in found if name == "flowgate_lag_records" and ("group", group) in labels]
 
 
 async def test_a_kill_from_the_page_stops_orders_until_an_operator_resets_it(stack: Stack) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from app.web import listen
+from app import settings as settings_module
+from app.web import exposure
 from app.web.site import COMMAND_HEADER, FILES, is_local
+from app.workers import listen
 from contracts.controls import KillCommand, ResetCommand
 from tests.web.page_harness import Page, messages
 
@@ -162,6 +164,37 @@ async def test_a_site_that_points_its_name_at_this_machine_reads_nothing(
     async with client.get("/api/tables", headers={"Host": "evil.example"}) as response:
         assert response.status == 403
         assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_a_page_that_others_can_reach_takes_no_command_until_that_is_allowed(
+    page: Page, client: aiohttp.ClientSession
+) -> None:
+    assert page.site is not None
+    page.site.local = False
+    async with client.get("/api/desk") as response:
+        assert (await response.json())["commands"] is False
+    for word in ("KILL", "RESET"):
+        order = {**ORDER, "word": word}
+        async with client.post(f"/api/{word.lower()}", json=order, headers=headers(page, word)) as response:
+            assert response.status == 403
+            assert "this page only shows" in (await response.json())["error"]
+    assert page.sent == []
+    page.site.commands = True
+    async with client.post("/api/kill", json=ORDER, headers=headers(page)) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("profile", ["dev", "paper", "prod"])
+def test_no_profile_lets_a_page_command_that_others_can_reach(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWGATE_PROFILE", profile)
+    settings = settings_module.load()
+    assert is_local(settings.web.host) is (profile == "dev")
+    assert settings.web.commands is False
+    if profile != "dev":
+        assert exposure(settings) == (
+            "the page listens on 0.0.0.0 and has no login, so it only shows; "
+            "set FLOWGATE_WEB__COMMANDS=true behind a proxy that signs people in"
+        )
 
 
 @pytest.mark.parametrize(

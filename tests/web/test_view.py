@@ -10,6 +10,7 @@ import pytest
 
 from agents.positions import POSITION_ROWS, PositionRow
 from app.web.view import EVENTS_MAX, ITEMS_MAX, ORDERS_MAX, View, shorten
+from contracts.controls import DeadLetter, DeadLetterReason
 from tables.rows import Row
 
 NS = 1_780_000_000_123_456_789
@@ -89,6 +90,30 @@ def test_only_our_own_changelogs_are_tables(view: View) -> None:
     ):
         assert not view.wants(topic), topic
     assert view.wants("decisions")
+
+
+def test_dead_letters_are_counted_by_topic_and_reason_and_once_if_they_were_sent_twice(view: View) -> None:
+    letter = DeadLetter(
+        reason=DeadLetterReason.CROSSED_BOOK,
+        field="bids",
+        detail="",
+        topic="market_raw",
+        partition=0,
+        offset=7,
+        contract_version=1,
+        original="",
+    )
+    # Of one batch the unreadable records come first, so offsets do not rise.
+    offsets = [7, 5, 6, 7, 5]
+    for offset in offsets:
+        value = letter.model_copy(update={"offset": offset}).model_dump_json().encode()
+        assert view.wants("dlq_market_events")
+        view.fold("dlq_market_events", b"market_raw/0/7", value, 1)
+    view.fold("dlq_order_intents", b"x", b"{}", 1)
+    assert view.dead_letters.counts == {
+        ("market_raw", "CROSSED_BOOK"): 3,
+        ("dlq_order_intents", "not a dead letter"): 1,
+    }
 
 
 def test_bytes_that_are_no_json_do_not_break_the_page(view: View) -> None:

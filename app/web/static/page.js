@@ -152,7 +152,7 @@ function paintGates() {
     if (!row) {
       why.textContent = `no evidence yet: ${stage.criteria.join(", ")}`;
     } else {
-      const evidence = Object.values(row.evidence || {}).map((e) => `${e.name} = ${Number(e.value).toPrecision(3)}`);
+      const evidence = Object.values(row.evidence || {}).map((e) => `${e.name}${e.instrument ? `[${e.instrument}]` : ""} = ${Number(e.value).toPrecision(3)}`);
       why.textContent = [...(row.reasons || []), ...(row.reasons && row.reasons.length ? [] : evidence)].join("; ");
     }
   });
@@ -295,6 +295,34 @@ function paintCovariance() {
     row ? `Covariance is warming up: ${number(row.updates)} buckets so far.` : "No covariance yet.");
 }
 
+let health = null;
+function paintHealth() {
+  if (!health) return;
+  byId("health-seen").textContent = `seen ${time(health.seen_ns).slice(0, 8)} UTC`;
+  const away = health.answer_ms === null;
+  facts(byId("health"), [
+    ["Broker", away ? [health.problem, "bad"] : [`answered in ${number(health.answer_ms)} ms`, "good"]],
+    ["Topics", away ? "unknown" : health.topics.length ? [health.topics.join("; "), "bad"] : ["all are as declared", "good"]],
+  ]);
+  fill(byId("groups"), ["Group", right("Workers"), right("Lag records"), "Most at", right("Queue batches")],
+    health.groups.map(({ group, workers, lag_records: lags }) => {
+      const worst = Object.entries(lags).sort((a, b) => b[1] - a[1])[0];
+      const total = Object.values(lags).reduce((sum, lag) => sum + lag, 0);
+      const slow = worst && worst[1] > health.lag_records_max;
+      const queues = health.workers.filter((worker) => worker.group === group).map((worker) => worker.producer_queue_batches);
+      const silent = queues.includes(null);
+      return [group, num(number(workers), workers ? "" : "bad"), num(worst ? number(total) : "–", slow ? "bad" : ""),
+        worst && worst[1] ? `${worst[0]}: ${number(worst[1])}` : "–",
+        num(silent ? "no answer" : queues.length ? queues.map((queue) => number(queue)).join(", ") : "–", silent ? "bad" : "")];
+    }), away ? "Not known while Kafka is away." : "No group has read anything yet.");
+  fill(byId("partitions"), ["Group", "Partition", right("Lag records")],
+    health.groups.flatMap(({ group, lag_records: lags }) => Object.entries(lags).map(([place, lag]) => [group, place, right(number(lag))])),
+    "No group has read anything yet.");
+  fill(byId("letters"), ["Topic", "Reason", right("Count")],
+    health.dead_letters.map(({ topic, reason, count }) => [topic, reason, num(number(count), "bad")]),
+    "No dead letters: every record fitted its contract.");
+}
+
 /* ---- raw tables ---- */
 
 const text = (value) => (value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value));
@@ -392,6 +420,7 @@ const SECTIONS = [
   [paintRegime, ["regime", "covariance"]],
   [paintDecisions, ["decisions"]],
   [paintReports, ["exec_reports"]],
+  [paintHealth, ["health"]],
 ];
 const dirty = new Set();
 let asked = false;
@@ -436,6 +465,10 @@ function take(message) {
     events[topic] = [...events[topic], ...fresh].slice(-EVENTS_MAX[topic]);
     mark(topic);
   }
+  if (message.health) {
+    health = message.health;
+    mark("health");
+  }
   if (message.since === 0) markAll();
   showLive();
   followCommand();
@@ -464,7 +497,7 @@ function showLive() {
 
 const COMMANDS = {
   KILL: { path: "/api/kill", title: "Stop trading", button: "Stop trading", wanted: "HALTED",
-    text: "No new orders go out from the moment the switch says HALTED, and it stays so, also over restarts, until an operator resets it. Orders already at the broker run their course." },
+    text: "No new orders go out from the moment the switch says HALTED, and it stays so, also over restarts, until an operator resets it. Working orders are cancelled at the broker; what fills before its cancel arrives stays filled, and positions stay open." },
   RESET: { path: "/api/reset", title: "Allow trading again", button: "Allow trading", wanted: "ACTIVE",
     text: "The switch goes back to ACTIVE and admission lets orders through again." },
 };
@@ -472,13 +505,15 @@ let command = null; // the word of the open dialog
 let waiting = null; // what the page waits for after the command was sent
 const dialog = byId("dialog");
 
+const NO_COMMANDS = "This page only shows: more than its own machine can reach it, and it has no login. On the desk's machine run python -m app kill --operator NAME --reason WHY, or put a proxy that signs people in before the page and set FLOWGATE_WEB__COMMANDS=true.";
+
 function openDialog(word) {
   command = word;
   waiting = null;
   byId("form").reset();
   byId("steps").replaceChildren();
   byId("dialog-title").textContent = COMMANDS[word].title;
-  byId("dialog-text").textContent = COMMANDS[word].text;
+  byId("dialog-text").textContent = desk && !desk.commands ? NO_COMMANDS : COMMANDS[word].text;
   byId("word-wanted").textContent = word;
   byId("confirm").textContent = COMMANDS[word].button;
   byId("cancel").textContent = "Cancel";
@@ -491,7 +526,8 @@ function typed() {
 }
 function checkForm() {
   const { operator, reason, word } = typed();
-  byId("confirm").disabled = !(operator && reason && word === command) || waiting !== null;
+  const allowed = desk !== null && desk.commands;
+  byId("confirm").disabled = !(allowed && operator && reason && word === command) || waiting !== null;
 }
 function step(words, classes = "") {
   const item = document.createElement("li");

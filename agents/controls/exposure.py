@@ -1,0 +1,130 @@
+"""Size, value and exposure: C2, C3, C5, C7, C8 of the regulators' list, and participation in the volume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from agents.controls.case import Case, Finding, over
+from agents.parameters import Limits
+from contracts.controls import Denial
+from contracts.instruments import INSTRUMENTS
+from contracts.orders import OrderIntent
+
+SESSION_NS: Final = 23_400_000_000_000
+"""6.5 hours of trading, over which an average day's volume is spread evenly."""
+
+
+def order_size(case: Case) -> list[Finding]:
+    """C2, C3: volume and value of the whole intent."""
+    limit, found = case.limit("order_lots_max")
+    lots = case.intent.quantity_lots
+    found += over(Denial.QUANTITY_EXCEEDS_MAXIMUM, "order_lots", lots, "order_lots_max", limit)
+    limit, missing = case.limit("order_notional_usd_max")
+    found += missing
+    value = case.notional(lots)
+    return found + over(Denial.NOTIONAL_EXCEEDS_MAXIMUM, "order_notional_usd", value, "order_notional_usd_max", limit)
+
+
+def participation(case: Case) -> list[Finding]:
+    """An intent larger than its share goes out in children; without a known volume it does not go out.
+
+    An amend has no children: it may not make an order larger than the share, nor a child larger than it was cut.
+    """
+    _, found = case.limit("pov_frac_max")
+    volumes, missing = case.limit("adv_lots")
+    found += missing
+    if volumes is not None and case.intent.instrument not in volumes:
+        found.append((Denial.LIMIT_NOT_SET, f"adv_lots.{case.intent.instrument}"))
+    working = case.working
+    if case.amend is None or working is None or case.intent.quantity_lots <= working.order_lots:
+        return found
+    if working.child:
+        numbers = f"order_lots={case.intent.quantity_lots} child_lots={working.order_lots}"
+        return [*found, (Denial.PARTICIPATION_EXCEEDS_MAXIMUM, numbers)]
+    share = share_lots(case.intent, case.limits)
+    return found + over(Denial.PARTICIPATION_EXCEEDS_MAXIMUM, "order_lots", case.lots, "share_lots", share)
+
+
+def share_lots(intent: OrderIntent, limits: Limits) -> int | None:
+    """Largest child of an intent, at least one lot; None without a limit, which denies elsewhere."""
+    if limits.pov_frac_max is None or intent.instrument not in (limits.adv_lots or {}):
+        return None
+    volume = (limits.adv_lots or {})[intent.instrument] * intent.bucket_ns / SESSION_NS
+    return max(1, int(limits.pov_frac_max * volume))
+
+
+def exposure(case: Case) -> list[Finding]:
+    """C5, C7, C8: position, gross and net if this order and all that work fill in the worst way.
+
+    An order that makes the position smaller passes, so that no limit traps a position.
+    """
+    gross, net, position = _exposure(case)
+    found: list[Finding] = []
+    for reason, name, value in (
+        (Denial.POSITION_EXCEEDS_MAXIMUM, "position_notional_usd", position),
+        (Denial.GROSS_EXCEEDS_MAXIMUM, "gross_notional_usd", gross),
+        (Denial.NET_EXCEEDS_MAXIMUM, "net_notional_usd", net),
+    ):
+        limit, missing = case.limit(f"{name}_max")
+        found += missing
+        if not case.reduces:
+            found += over(reason, name, value, f"{name}_max", limit)
+    return found
+
+
+def capital(case: Case) -> list[Finding]:
+    """C8: the broker's account and our own ledger, the worse of both; and that the two agree on the cash."""
+    state = case.state
+    limit, found = case.limit("account_age_s_max")
+    if state.account_ns is None:
+        return [*found, (Denial.ACCOUNT_STALE, "no word on the account")]
+    age_s = (case.intent.ts_ingest_ns - state.account_ns) / 1e9
+    found += over(Denial.ACCOUNT_STALE, "account_age_s", age_s, "account_age_s_max", limit)
+    limit, missing = case.limit("daily_loss_usd_max")
+    found += missing
+    if case.reduces:
+        return found
+    if state.cash_break:
+        found.append((Denial.ACCOUNT_LOCKED, state.cash_break))
+    # Of an amend, too, the whole of what is open counts, though the broker has set some of it aside already.
+    value, power = case.notional(case.lots), state.buying_power_usd
+    found += over(Denial.BUYING_POWER_EXCEEDED, "order_notional_usd", value, "buying_power_usd", power)
+    broker_loss = (state.account_nav_start_usd or 0.0) - (state.nav_usd or 0.0)
+    loss = max(broker_loss, -(state.pnl_usd or 0.0))
+    return found + over(Denial.DAILY_LOSS_EXCEEDS_MAXIMUM, "daily_loss_usd", loss, "daily_loss_usd_max", limit)
+
+
+def _exposure(case: Case) -> tuple[float, float, float]:
+    """(gross, largest net, position of this instrument) in currency. A position without a price is infinite."""
+    state, gross, long, short, own = case.state, 0.0, 0.0, 0.0, 0.0
+    for name, low, high in _ranges(case):
+        mark, spec = state.marks.get(name), INSTRUMENTS.get(name)
+        if mark is None or spec is None:
+            return float("inf"), float("inf"), float("inf")
+        low_usd, high_usd = float(spec.notional(mark.ask_ticks, low)), float(spec.notional(mark.ask_ticks, high))
+        gross += max(abs(low_usd), abs(high_usd))
+        long, short = long + high_usd, short + low_usd
+        if name == case.intent.instrument:
+            own = max(abs(low_usd), abs(high_usd))
+    return gross, max(abs(long), abs(short)), own
+
+
+def _ranges(case: Case) -> Iterator[tuple[str, int, int]]:
+    """(instrument, lowest, highest) position in lots over all ways in which the open orders and this one may fill.
+
+    While an order is amended either terms may be in force, so the larger of both counts.
+    """
+    state, own = case.state, case.intent.instrument
+    for name in sorted(state.positions.keys() | state.working.keys() | {own}):
+        low = high = state.positions.get(name, 0)
+        working = state.working.get(name)
+        orders = [(working.side, working.lots)] if working is not None else []
+        if name == own and case.amend is not None and working is not None:
+            orders = [(working.side, max(working.lots, case.lots))]
+        elif name == own:
+            orders.append((case.intent.side, case.lots))
+        for side, lots in orders:
+            low, high = (low, high + lots) if side == "BUY" else (low - lots, high)
+        if low or high:
+            yield name, low, high
