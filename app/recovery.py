@@ -113,5 +113,14 @@ class Tables(TableManager):  # type: ignore[misc]
         return self._recovery
 
     async def on_start(self) -> None:
+        """Make the changelogs, and wait until Kafka's metadata has them, before the group is joined.
+
+        Faust leaves a topic that it does not see yet out of the assignment, with a warning, and then neither restores
+        that table nor asks again: the rows were lost at the next crash.
+        """
+        for table in self.values():
+            await table.changelog_topic.maybe_declare()
+        for changelog in self.changelog_topics:
+            await self.app.producer._producer.partitions_for(changelog)
         await self._update_channels()
         await self.recovery.start()

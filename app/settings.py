@@ -34,7 +34,7 @@ class Kafka(Section):
     """Where Kafka is and who we are to it. `replication` of the topics the desk creates; `ca` as a PEM file.
 
     `session_s`: a worker that is silent for so long loses its partitions to others. It has to be longer than a killed
-    worker needs to come back to them (p95 under 5 s), and is the most that others leave them idle: 10 s is twice the
+    worker needs to come back to them (2 to 5 s), and is the most that others leave them idle: 10 s is twice the
     one, and short of what a market notices. Brokers refuse less than 6 s unless told otherwise.
     """
 
