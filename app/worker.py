@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -39,6 +40,9 @@ COMMIT_INTERVAL_S = 1.0
 HEARTBEATS_PER_SESSION = 10
 """So many may be lost or late before a place is: one a second at a session of 10 s."""
 
+GOODBYE_S = 8.0
+"""An orderly end takes a second or two: the last batch, the offsets, leaving the group."""
+
 GARBAGE_OBJECTS = 100_000
 """New objects after which the collector looks for circles among them: some 10 MB."""
 
@@ -70,6 +74,22 @@ class Application(faust.App):  # type: ignore[misc]
         gc.freeze()
         gc.set_threshold(GARBAGE_OBJECTS, 50, 50)
         await super().on_first_start()
+
+    async def on_stop(self) -> None:
+        # Faust's and aiokafka's own stop wait for a broker that is away, for ever.
+        goodbye = threading.Timer(GOODBYE_S, _end_without_goodbye)
+        goodbye.daemon = True
+        goodbye.start()
+        await super().on_stop()
+
+
+def _end_without_goodbye() -> None:
+    sys.stderr.write(
+        f"flowgate: Kafka did not take leave within {GOODBYE_S:.0f} s; the worker ends without it, as after a crash: "
+        "what was not acknowledged is done again\n"
+    )
+    sys.stderr.flush()
+    os._exit(1)
 
 
 class Sources(faust.Topic):  # type: ignore[misc]

@@ -50,8 +50,8 @@ def back_off(client: Any) -> None:
             if conn is None and node.failures == 0:  # several parts may have tried at once: that is one failure
                 node.failed()
             return conn
-        if "group" not in options and node.left_s() > 0:
-            return None  # metadata can be had from any node: the next one is asked at once
+        if "group" not in options and any(not nodes[other].failures for other in others(client, node_id)):
+            return None  # metadata can be had from any node: one that is not known to be away is asked at once
         async with node.turn:
             if node.left_s() > 0:
                 await asyncio.sleep(node.left_s())
@@ -63,3 +63,8 @@ def back_off(client: Any) -> None:
             return conn
 
     client._get_conn = get_conn
+
+
+def others(client: Any, node_id: Any) -> list[Any]:
+    """The other brokers that a client knows."""
+    return [broker.nodeId for broker in client.cluster.brokers() if broker.nodeId != node_id]

@@ -104,3 +104,16 @@ async def test_tries_become_rare_while_the_broker_is_away_and_what_waited_arrive
     async with asyncio.timeout(LAST_S + 20):
         await waiting
         assert (await reading).value == b"while it was away"
+
+
+async def test_who_asks_for_metadata_again_and_again_waits_while_the_only_broker_is_away(desk: Desk) -> None:
+    assert desk.producer is not None
+    desk.kill_broker()
+    client = desk.producer.client
+    answers = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(AWAY_S):
+            while True:
+                await asyncio.shield(client.force_metadata_update())
+                answers += 1
+    assert answers < 40, "a consumer whose partitions have no leader asks as fast as it is answered"
