@@ -5,11 +5,14 @@ python -m tests.chaos.unprotected worker --without-web
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
 from app import membership, worker
 from tables.rows import Row, RowCodec
+
+log = logging.getLogger(__name__)
 
 
 def without_positions() -> None:
@@ -31,7 +34,7 @@ def without_membership() -> None:
         return None
 
     membership.Membership.held = held  # type: ignore[method-assign, assignment]
-    membership.LOST.clear()
+    vars(membership)["end"] = log.warning
 
 
 PROTECTIONS = {"positions": without_positions, "membership": without_membership}

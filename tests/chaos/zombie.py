@@ -38,7 +38,8 @@ async def run_zombie(calm: Result, market: Market, place: str, transport: str = 
         half = len(market) // 2
         await send(desk.bootstrap, market[:half], 4_000.0)
         desk.freeze_at(place)
-        sending = asyncio.create_task(send(desk.bootstrap, market[half:], 2_000.0))
+        # Slowly, so that most of it is still to come when the worker freezes: rows of the end would be old for nobody.
+        sending = asyncio.create_task(send(desk.bootstrap, market[half:], 400.0))
         await until(lambda: frozen(zombie), f"frozen at {place}")
         await desk.ready(desk.start_worker("signals", 1))
         await sending
