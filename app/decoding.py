@@ -53,13 +53,13 @@ def decode(topic: Topic, partition: int, batch: Iterable[Any]) -> tuple[list[Rec
         if value is None and compacted:
             continue
         try:
-            message = take(value or b"")
-        except (UnreadableError, *UnreadableBytes):
             try:
+                message = read(topic, value) if value is None else take(value)
+            except UnreadableBytes:
                 message = read(topic, value)
-            except UnreadableError as error:
-                bad.append(dead_letter(topic, partition, raw, error))
-                continue
+        except UnreadableError as error:
+            bad.append(dead_letter(topic, partition, raw, error))
+            continue
         records.append(Record(message, name, partition, raw.offset, value, raw.headers))
     return records, bad
 

@@ -181,6 +181,7 @@ class AgentShell:
                 row = rows.get(row_key)
                 if row is None:
                     row = Row(partition, {})
+                # `Row.is_repeat` written out, as this line runs for every event.
                 elif (last := row.seen.get(stream)) is not None and position <= last:
                     continue
                 row.state, results = step(row.state, record)

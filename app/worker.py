@@ -28,7 +28,7 @@ from app.security import touched
 from app.settings import Settings, SettingsError, agent_group
 from app.stores import Table
 from app.topics import until_there
-from app.transport import FlowControl, SingleTransport, Transport
+from app.transport import BATCH_RECORDS_MAX, FlowControl, SingleTransport, Transport
 from connectors.kafka.access import MECHANISM, Access
 from contracts.topics import COMPRESSION, DEAD_LETTER_BYTES_MAX
 
@@ -140,7 +140,7 @@ def build(settings: Settings, group: str) -> Application:
         broker_commit_interval=COMMIT_INTERVAL_S,
         broker_session_timeout=settings.kafka.session_s,
         broker_heartbeat_interval=settings.kafka.session_s / HEARTBEATS_PER_SESSION,
-        broker_max_poll_records=4000,
+        broker_max_poll_records=BATCH_RECORDS_MAX,
         stream_buffer_maxsize=8,
         topic_replication_factor=settings.kafka.replication,
         table_standby_replicas=1 if group in WITH_STANDBY else 0,
