@@ -3,8 +3,8 @@
 The sides are compared as they were when a snapshot was complete, and at every drop copy, which comes over a connection
 of its own. A drop copy counts once the trading session has shown itself alive after it: all executions from before it
 are on the log then. While orders fill the two are apart for some milliseconds, so it opens a break only if the one
-before it found the same difference. A break locks its instrument; it ends with a drop copy that agrees, or by a named
-operator.
+before it found the same difference; and as a fill in between can make them look equal, a break ends only with two drop
+copies in a row that agree, or by a named operator. While it is open its instrument is locked.
 """
 
 from __future__ import annotations
@@ -135,9 +135,15 @@ def _session(state: AccountRow, session: SessionEvent, topic: str) -> Sequence[O
     if session.state is not SessionState.READY:
         return UNCHANGED if topic == EXEC_REPORTS.name else ()
     state.complete[topic] = session.epoch
-    state.sides[topic] = dict(state.broker_positions if topic == BROKER_EVENTS.name else state.own_positions)
+    if topic == BROKER_EVENTS.name:
+        state.sides[topic] = dict(state.broker_positions)
+        state.own_cash.first_word = Decimal(state.cash) if state.account else None
+    else:
+        state.sides[topic] = dict(state.own_positions)
+        state.own_cash.first_flow = state.own_cash.flow
     if not _complete(state):
         return ()
+    ledger.begin(state.own_cash)
     ours, theirs = state.sides[EXEC_REPORTS.name], state.sides[BROKER_EVENTS.name]
     found = differences(ours, theirs)
     return [out for name in found for out in _open(state, name, ours, theirs, "snapshot", session.ts_ns)]
@@ -153,7 +159,7 @@ def _drop_copy(state: AccountRow, copy: DropCopy) -> list[Out]:
     for name, text in found.items():
         if state.suspected.get(name) == text:
             outputs += _open(state, name, state.own_positions, copy.positions, "drop_copy", copy.ts_ns)
-    for name in sorted(state.breaks.keys() - found.keys()):
+    for name in sorted(state.breaks.keys() - found.keys() - state.suspected.keys()):
         outputs += _close(state, name, copy.positions.get(name, 0), "drop_copy", "both sides agree", copy.ts_ns)
     state.suspected = found
     return outputs
@@ -181,7 +187,7 @@ def _open(
     text = f"ours {own}, broker's {broker}"
     if state.breaks.get(name) == text:
         return []
-    state.breaks[name] = text
+    state.breaks[name] = state.suspected[name] = text
     found = PositionBreak(
         instrument=name, own_lots=own, broker_lots=broker, open=True, source=source, reason=text, ts_ns=ts_ns
     )

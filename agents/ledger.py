@@ -5,6 +5,8 @@ values. So it has to be the cash that we have, or one that we had a while ago: i
 A word that is none of them, for a minute, is a break. It is one of the whole account, as no instrument can be blamed:
 admission denies all but orders that make a position smaller. It ends when the word is one of our balances again, or by
 a named operator, who knows of what no execution tells: a deposit, a dividend, a fee.
+
+Our side begins with the word of the first snapshot: no order is sent before it is complete.
 """
 
 from __future__ import annotations
@@ -36,12 +38,15 @@ ROUNDING: Final = Decimal("0.005")
 class CashLedger:
     """Our cash is `base + flow`; `base` is None before the broker has named its own for the first time.
 
+    `first_word` is what the broker had said, and `first_flow` what we had booked, when a snapshot was complete.
     `earlier` has what `flow` was, and until when, since the broker's word last was one of our balances;
     `apart_since_ns` is when it was first seen to be none of them, 0 while it is; `open` says that this is a break.
     """
 
     base: Decimal | None = None
     flow: Decimal = Decimal(0)
+    first_word: Decimal | None = None
+    first_flow: Decimal = Decimal(0)
     earlier: list[tuple[int, Decimal]] = field(default_factory=list)
     apart_since_ns: int = 0
     open: bool = False
@@ -61,6 +66,12 @@ def book(ledger: CashLedger, report: ExecutionReport) -> None:
     value -= (report.replaced_price or Decimal(0)) * report.replaced_lots
     value *= INSTRUMENTS[report.instrument].lot_size
     ledger.flow += value if report.side == "SELL" else -value
+
+
+def begin(ledger: CashLedger) -> None:
+    """The first snapshot is complete on both sides."""
+    if ledger.base is None and ledger.first_word is not None:
+        ledger.base = ledger.first_word - ledger.first_flow
 
 
 def compare(ledger: CashLedger, broker_cash: Decimal, ts_ns: int) -> list[Out]:

@@ -87,6 +87,25 @@ def test_fills_and_commissions_make_the_brokers_cash() -> None:
     assert (desk.row.own_cash.cash, desk.breaks) == (Decimal(AFTER), [])
 
 
+@pytest.mark.parametrize("slow", [BROKER_EVENTS.name, EXEC_REPORTS.name])
+def test_cash_begins_with_the_snapshots_word_however_soon_the_first_order_fills(slow: Any) -> None:
+    """The next word may be from before the fill: a base made of it was wrong for good, and locked the account."""
+    desk = Desk.__new__(Desk)
+    desk.state, desk.breaks, desk.alerts = None, [], []
+    desk.broker("1000000")
+    if slow == EXEC_REPORTS.name:
+        desk.hear(ready())
+        desk.broker("1000001", 1)
+        desk.hear(ready(), topic=EXEC_REPORTS.name)
+        desk.hear(BOUGHT, PAID)
+    else:
+        desk.hear(ready(), topic=EXEC_REPORTS.name)
+        desk.hear(BOUGHT, PAID)
+        desk.hear(ready())
+    desk.broker("1000000", 1)
+    assert desk.row.own_cash.cash == Decimal(AFTER)
+
+
 def test_a_correction_moves_the_money_by_its_difference() -> None:
     desk = Desk()
     desk.hear(BOUGHT, PAID)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,7 +19,15 @@ from connectors.ibkr.errors import ERRORS, Action, lookup, table
 from connectors.ibkr.guard import refusal
 from connectors.ibkr.pacing import MESSAGES_MAX, ORDERS_MAX, WINDOW_S, Pacing
 from contracts.controls import GateEvidence, ResetCommand, ResolveCommand, SwitchEvent, TradingState
-from contracts.orders import BrokerPosition, DropCopy, PositionBreak, SessionHealth, SessionState
+from contracts.orders import (
+    BrokerPosition,
+    DropCopy,
+    ExecutionReport,
+    OrderState,
+    PositionBreak,
+    SessionHealth,
+    SessionState,
+)
 from contracts.topics import BROKER_EVENTS, EXEC_REPORTS
 from tests.execution.admission_parts import account as account_value
 from tests.execution.admission_parts import kill, risk, session, switch
@@ -196,8 +205,29 @@ def copy(spy: int) -> tuple[DropCopy, SessionHealth]:
     return lone_copy(spy), alive()
 
 
-def test_a_snapshot_that_differs_opens_a_break_and_a_copy_that_agrees_closes_it() -> None:
-    assert ready_with(5).tell(*copy(0)).breaks == [True, False]
+def test_a_snapshot_that_differs_opens_a_break_and_two_copies_that_agree_close_it() -> None:
+    assert ready_with(5).tell(*copy(0), *copy(0)).breaks == [True, False]
+
+
+def test_a_fill_that_makes_both_sides_look_equal_for_a_moment_ends_no_break() -> None:
+    """An order of as many lots as the break fills between the copy and our comparing it."""
+    fill = ExecutionReport(
+        kind="FILL",
+        intent_id="a" * 24,
+        order_id=7,
+        instrument="SPY",
+        side="BUY",
+        state=OrderState.FILLED,
+        order_lots=5,
+        filled_lots=5,
+        fill_lots=5,
+        fill_price=Decimal("600.05"),
+        exec_id="a.01",
+        ts_ns=NOW_NS,
+    )
+    books = ready_with(5).tell(*copy(5), lone_copy(5), fill, alive())
+    assert books.breaks == [True]
+    assert books.tell(*copy(10), *copy(10)).breaks == [True, True], "it is told anew with the sides as they are now"
 
 
 def test_one_copy_that_differs_is_a_fill_on_its_way_and_two_are_a_break() -> None:
