@@ -85,6 +85,7 @@ def forecast(
         ret=ret,
         bid_ticks=event.bid_ticks,
         ask_ticks=event.ask_ticks,
+        volume_lots=event.volume_lots,
         halted=event.halted,
     )
     return SignalState(event.source, flow, returns, learned, fit, z, sigma), signal

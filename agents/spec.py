@@ -80,6 +80,16 @@ class AgentSpec:
     outputs: tuple[Topic, ...] = ()
     write_ahead: bool = False
 
+    @property
+    def merges(self) -> bool:
+        """Whether it has several sources, and so an order in which it took their batches."""
+        return len(self.sources) > 1
+
+    @property
+    def writes_late(self) -> bool:
+        """Whether its rows may be written after those of a few batches more: its one source says the same again."""
+        return self.table is not None and not self.merges and not self.write_ahead
+
 
 def by_desk(_message: Any) -> str:
     """Key of agents with one row for the whole desk."""

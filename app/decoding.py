@@ -44,20 +44,24 @@ def decode(topic: Topic, partition: int, batch: Iterable[Any]) -> tuple[list[Rec
 
     A null value in a compacted topic deletes its key and is no message.
     """
-    name, compacted, shortcut = topic.name, topic.cleanup == "compact", topic.struct_decoder
-    take = shortcut.decode if shortcut is not None else functools.partial(read, topic)
+    name, compacted, reader = topic.name, topic.cleanup == "compact", topic.struct_reader
+    take = reader.decode if reader is not None else functools.partial(read, topic)
     records: list[Record] = []
     bad: list[DeadLetter] = []
+    # This runs once per event; what is rare is an exception, which costs nothing where it is not raised.
     for raw in batch:
         value = raw.value
-        if value is None and compacted:
-            continue
         try:
             try:
-                message = read(topic, value) if value is None else take(value)
+                message = take(value)
             except UnreadableBytes:
                 message = read(topic, value)
+                if reader is not None:
+                    reader.learn(message)
+                    take = reader.decode
         except UnreadableError as error:
+            if value is None and compacted:
+                continue
             bad.append(dead_letter(topic, partition, raw, error))
             continue
         records.append(Record(message, name, partition, raw.offset, value, raw.headers))

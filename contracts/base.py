@@ -60,7 +60,9 @@ class Part(BaseModel):
 
 
 class Message(Part):
-    """A message on a topic. `schema_version` says which shape it has.
+    """A message on a topic. `type` says what it is, `schema_version` which shape it has.
+
+    They come first on the wire: a reader that meets `type` late has to go back and read the message again.
 
     A class that changes its shape gets the next `VERSION`, declares `schema_version: Literal[n] = n` and an `upcast`
     from the version before: readers take both, so workers of two releases can run side by side.
@@ -68,6 +70,7 @@ class Message(Part):
 
     VERSION: ClassVar[int] = 1
 
+    type: str
     schema_version: Literal[1] = 1
 
     @classmethod

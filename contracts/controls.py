@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from contracts.base import Instrument, Message, TimeNs
+from contracts.base import Instrument, Message, Part, TimeNs
 from contracts.orders import Input, IntentId
 
 
@@ -80,6 +80,27 @@ class WorkerState(Message):
     build: str
     configuration_hash: str
     ts_ns: TimeNs
+
+
+class Taken(Part):
+    """Records of one partition, from the first to the last offset, that an agent took one after another."""
+
+    topic: Annotated[str, Field(min_length=1)]
+    partition: Annotated[int, Field(ge=0)]
+    first_offset: Annotated[int, Field(ge=0)]
+    last_offset: Annotated[int, Field(ge=0)]
+
+
+class MergeOrder(Message):
+    """The order in which an agent with several sources has taken its batches since the number before.
+
+    A number that comes again is the same record again.
+    """
+
+    type: Literal["merge_order"] = "merge_order"
+    agent: Annotated[str, Field(min_length=1)]
+    number: Annotated[int, Field(gt=0)]
+    batches: tuple[Taken, ...]
 
 
 class DecisionRecord(Message):

@@ -20,8 +20,8 @@ class OfiEvent(Message):
     """Order-flow imbalance of one instrument over one bucket.
 
     `ofi_lots` is the sum of level-1 contributions (Cont, Kukanov & Stoikov 2014), `depth_lots` the mean of
-    (bid size + ask size) / 2 over the changes of the best quote, `trade_lots` the signed traded size; the mids are in
-    half ticks (bid + ask), so that they are whole.
+    (bid size + ask size) / 2 over the changes of the best quote, `trade_lots` the signed traded size, `volume_lots` all
+    that traded; the mids are in half ticks (bid + ask), so that they are whole.
     """
 
     type: Literal["ofi"] = "ofi"
@@ -33,6 +33,7 @@ class OfiEvent(Message):
     ofi_lots: int
     depth_lots: Annotated[float, Field(ge=0)]
     trade_lots: int
+    volume_lots: Annotated[int, Field(ge=0)]
     events: Annotated[int, Field(ge=0)]
     mid_open_half_ticks: Annotated[int, Field(gt=0)]
     mid_close_half_ticks: Annotated[int, Field(gt=0)]
@@ -45,7 +46,7 @@ class SignalEvent(Message):
     """Standardised signal and forecast of one instrument for the next bucket.
 
     `z` is the winsorised z-score of OFI / depth, None while warming up; `alpha` the expected return of the next bucket,
-    sigma * IC * z (Grinold & Kahn); `ret` the log return over the bucket.
+    sigma * IC * z (Grinold & Kahn); `ret` the log return over the bucket, `volume_lots` what traded in it.
     """
 
     type: Literal["signal"] = "signal"
@@ -60,6 +61,7 @@ class SignalEvent(Message):
     ret: float
     bid_ticks: Ticks
     ask_ticks: Ticks
+    volume_lots: Annotated[int, Field(ge=0)]
     halted: bool
 
 

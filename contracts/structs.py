@@ -12,8 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import annotated_types as bounds
@@ -21,17 +20,45 @@ import msgspec
 from pydantic.fields import FieldInfo
 
 from contracts.base import Message
+from contracts.instruments import INSTRUMENTS
 
 INT64_END: Final = 2**63
+LOT_MIN: Final = 16
+NAMES_MAX: Final = 100_000
+"""A writer gone mad, or a hostile one, must not fill the memory with names; those beyond are read by the contract."""
 
-UnreadableBytes = (msgspec.MsgspecError, UnicodeDecodeError)
-"""What a decoder raises for bytes it does not take."""
+UnreadableBytes = (msgspec.MsgspecError, UnicodeDecodeError, TypeError)
+"""What a decoder raises for bytes it does not take, and for a value that is missing."""
 
 
-def decoder_of(messages: dict[str, type[Message]]) -> msgspec.json.Decoder[Any]:
-    """Reads one message of these contracts, which `type` tells apart; it takes none that has a validator of its own."""
-    structs = [struct_of(message) for message in messages.values() if not has_validators(message)]
-    return msgspec.json.Decoder(functools.reduce(operator.or_, structs))
+class Reader:
+    """Reads the messages of these contracts, which `type` tells apart; it takes none that has a validator of its own.
+
+    To match an instrument's name against its pattern costs as much as all the rest of a message, to look it up next to
+    nothing. So a struct takes the names that a contract has taken before (`learn`), and of a new one the contract
+    judges. Names are learnt in lots that double, as each lot means new structs.
+    """
+
+    def __init__(self, messages: dict[str, type[Message]]) -> None:
+        self._contracts = [message for message in messages.values() if not has_validators(message)]
+        self._names = set(INSTRUMENTS)
+        self._waiting = 0
+        self._renew()
+
+    def learn(self, message: Message) -> None:
+        """A contract has taken a message that the structs have not."""
+        name = getattr(message, "instrument", None)
+        if name is None or len(self._names) >= NAMES_MAX:
+            return
+        self._names.add(name)
+        self._waiting += 1
+        if self._waiting >= max(LOT_MIN, len(self._names) // 2):
+            self._renew()
+
+    def _renew(self) -> None:
+        self._waiting = 0
+        structs = [struct_of(message, self._names) for message in self._contracts]
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(functools.reduce(operator.or_, structs)).decode
 
 
 def has_validators(message: type[Message]) -> bool:
@@ -39,16 +66,16 @@ def has_validators(message: type[Message]) -> bool:
     return any(dataclasses.asdict(message.__pydantic_decorators__).values())
 
 
-def struct_of(message: type[Message]) -> type[msgspec.Struct]:
+def struct_of(message: type[Message], names: Set[str]) -> type[msgspec.Struct]:
     """The struct of a contract: the same fields and limits, frozen and closed. `schema_version` must be on the wire.
 
-    TypeError for a field that no struct has.
+    Of strings with a pattern it takes these `names`. TypeError for a field that no struct has.
     """
     kind = message.model_fields["type"].default
     fields: list[Any] = []
     for name, field in message.model_fields.items():
         if name != "type":
-            annotation = _translated(field.annotation, field.metadata)
+            annotation = _translated(field.annotation, field.metadata, names)
             required = field.is_required() or name == "schema_version"
             fields.append((name, annotation) if required else (name, annotation, field.default))
     return msgspec.defstruct(
@@ -64,16 +91,18 @@ def struct_of(message: type[Message]) -> type[msgspec.Struct]:
     )
 
 
-def _translated(annotation: Any, metadata: list[Any]) -> Any:
+def _translated(annotation: Any, metadata: list[Any], names: Set[str]) -> Any:
     """A pydantic field's type and limits as msgspec writes them."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _translated(arguments[0], [*metadata, *arguments[1:]])
+        return _translated(arguments[0], [*metadata, *arguments[1:]], names)
     if origin is Literal:
         return annotation
     limits = dict(_limits(metadata))
+    if "pattern" in limits:
+        return Literal[tuple(sorted(names))]
     if origin is tuple:
-        inner = tuple(item if item is Ellipsis else _translated(item, []) for item in arguments)
+        inner = tuple(item if item is Ellipsis else _translated(item, [], names) for item in arguments)
         return _limited(tuple.__class_getitem__(inner), limits)
     if annotation in (int, str, bool):
         return _limited(annotation, limits)
@@ -95,7 +124,6 @@ def _limits(metadata: list[Any]) -> Iterator[tuple[str, Any]]:
         elif isinstance(item, bounds.MinLen | bounds.MaxLen):
             yield from dataclasses.asdict(item).items()
         elif (pattern := getattr(item, "pattern", None)) is not None:
-            # In Python `$` stands before a last newline too; pydantic's engine means the end.
-            yield "pattern", re.sub(r"\$$", r"\\Z", pattern)
+            yield "pattern", pattern
         else:
             raise TypeError(f"{item} cannot be read as a struct's limit")

@@ -6,12 +6,11 @@ import zlib
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
-import msgspec
 from pydantic import Field, TypeAdapter
 
 from contracts import controls, market, orders, signals
 from contracts.base import Message
-from contracts.structs import decoder_of
+from contracts.structs import Reader
 
 MARKET_PARTITIONS: Final = 4
 """Partitions of the market topics: at most four workers a group. Behind the cross-section is one: a total order."""
@@ -78,9 +77,9 @@ class Topic:
         return _ADAPTERS[self.name]
 
     @property
-    def struct_decoder(self) -> msgspec.json.Decoder[Any] | None:
+    def struct_reader(self) -> Reader | None:
         """The short cut of a topic that is read as structs."""
-        return _STRUCT_DECODERS.get(self.name)
+        return _STRUCT_READERS.get(self.name)
 
     @property
     def messages(self) -> dict[str, type[Message]]:
@@ -266,14 +265,15 @@ GATE_VERDICTS = Topic(
     dead_letters=DLQ_ORDER_INTENTS,
 )
 DECISIONS = Topic("decisions", controls.DecisionRecord, "intent_id", retention_ms=30 * DAY_MS, durable=True)
+MERGE_ORDER = Topic("merge_order", controls.MergeOrder, "agent")
 
 TOPICS: Final[dict[str, Topic]] = {topic.name: topic for topic in list(globals().values()) if isinstance(topic, Topic)}
 _ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {topic.name: TypeAdapter(topic.contract) for topic in TOPICS.values()}
 _MESSAGES: Final[dict[str, dict[str, type[Message]]]] = {
     topic.name: _members(topic.contract) for topic in TOPICS.values()
 }
-_STRUCT_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    topic.name: decoder_of(topic.messages) for topic in TOPICS.values() if topic.structs
+_STRUCT_READERS: Final[dict[str, Reader]] = {
+    topic.name: Reader(topic.messages) for topic in TOPICS.values() if topic.structs
 }
 
 

@@ -11,12 +11,13 @@ from pydantic import TypeAdapter
 
 from agents import ofi
 from agents.spec import Record
-from contracts.market import Quote
-from contracts.structs import UnreadableBytes, decoder_of
+from app.decoding import UnreadableError, read
+from contracts.structs import Reader, UnreadableBytes
+from contracts.topics import MARKET_EVENTS
 
 BUCKET_NS = 10_000_000_000
 STEP = ofi.make(BUCKET_NS)
-READ = decoder_of({"quote": Quote}).decode
+READER = Reader(MARKET_EVENTS.messages)
 STATE: TypeAdapter[ofi.OfiState] = TypeAdapter(ofi.OfiState)
 
 
@@ -40,11 +41,17 @@ class Place:
 
 
 def decode(value: bytes) -> Any:
-    """A valid quote as a struct, or None."""
+    """A valid market event as a struct, the first of an instrument as its contract, or None."""
     try:
-        return READ(value)
+        return READER.decode(value)
     except UnreadableBytes:
+        pass
+    try:
+        message = read(MARKET_EVENTS, value)
+    except UnreadableError:
         return None
+    READER.learn(message)
+    return message
 
 
 def fold(state: bytes | None, quote: Any) -> tuple[bytes, Sequence[bytes]]:

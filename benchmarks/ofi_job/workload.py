@@ -93,13 +93,13 @@ def make(events: int, seed: int, instruments: int = INSTRUMENTS) -> list[Message
 
 def _quote(instrument: str, seq: int, ts: int, bid: int, bid_lots: int, ask: int, ask_lots: int) -> dict[str, object]:
     return {
+        "type": "quote",
         "schema_version": 1,
         "source": "synthetic",
         "instrument": instrument,
         "seq": seq,
         "ts_event_ns": ts,
         "ts_ingest_ns": ts + 1_000,
-        "type": "quote",
         "bid_ticks": bid,
         "bid_lots": bid_lots,
         "ask_ticks": ask,

@@ -24,6 +24,7 @@ AS_TIGHT_OR_TIGHTER: dict[str, Any] = {
     "duplicate_window_buckets": lambda prod, paper: prod >= paper,
     "repeat_window_buckets": lambda prod, paper: prod >= paper,
     "price_move_period_buckets": lambda prod, paper: prod >= paper,
+    "pov_window_buckets": lambda prod, paper: prod == paper,
 }
 """Limits that are not simply smaller when they are tighter."""
 

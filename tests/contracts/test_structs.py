@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from typing import Any
@@ -10,7 +11,8 @@ import msgspec
 import pytest
 
 from app.decoding import UnreadableError, as_contract, read
-from contracts.structs import UnreadableBytes, has_validators, struct_of
+from contracts import structs
+from contracts.structs import LOT_MIN, Reader, UnreadableBytes, has_validators, struct_of
 from contracts.topics import TOPICS, Topic
 from tests.contracts.test_fuzz import MUTATIONS, SURPRISES
 
@@ -61,9 +63,9 @@ def example(kind: str) -> dict[str, Any]:
 
 def assert_no_more_is_taken(topic: Topic, value: bytes) -> bool:
     """Whether the struct takes `value`; if it does, the contract must take it too, with the same in every field."""
-    assert topic.struct_decoder is not None
+    assert topic.struct_reader is not None
     try:
-        struct = topic.struct_decoder.decode(value)
+        struct = topic.struct_reader.decode(value)
     except UnreadableBytes:
         return False
     try:
@@ -111,15 +113,43 @@ def test_twenty_thousand_broken_records_are_judged_as_by_the_contract(topic: Top
     assert 2_000 < taken < 15_000, "both kinds must come up"
 
 
+def test_a_new_name_is_judged_by_the_contract_and_then_taken_by_the_struct() -> None:
+    topic = TOPICS["market_events"]
+    reader = Reader(topic.messages)
+    value = json.dumps({**example("quote"), "instrument": "NEW.1"}).encode()
+    reads_by_contract = 0
+    while True:
+        with contextlib.suppress(*UnreadableBytes):
+            assert reader.decode(value).instrument == "NEW.1"
+            break
+        reader.learn(read(topic, value))
+        reads_by_contract += 1
+        assert reads_by_contract <= LOT_MIN
+    with pytest.raises(UnreadableBytes):
+        reader.decode(json.dumps({**example("quote"), "instrument": "new.1"}).encode())
+
+
+def test_a_flood_of_names_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(structs, "NAMES_MAX", 40)
+    topic = TOPICS["market_events"]
+    reader = Reader(topic.messages)
+    for number in range(200):
+        value = json.dumps({**example("quote"), "instrument": f"N{number}"}).encode()
+        reader.learn(read(topic, value))
+    assert reader.decode(json.dumps(example("quote")).encode()).instrument == "SPY"
+    with pytest.raises(UnreadableBytes):
+        reader.decode(value)
+
+
 def test_a_field_that_no_struct_has_is_refused_where_the_struct_is_made() -> None:
     with pytest.raises(TypeError, match="cannot be read as a struct"):
-        struct_of(TOPICS["order_commands"].messages["new_order"])
+        struct_of(TOPICS["order_commands"].messages["new_order"], {"SPY"})
 
 
 def test_a_struct_is_frozen() -> None:
     topic = TOPICS["market_events"]
-    assert topic.struct_decoder is not None
-    quote = topic.struct_decoder.decode(json.dumps(example("quote")).encode())
+    assert topic.struct_reader is not None
+    quote = topic.struct_reader.decode(json.dumps(example("quote")).encode())
     assert isinstance(quote, msgspec.Struct)
     with pytest.raises(AttributeError):
         quote.seq = 4  # type: ignore[attr-defined]

@@ -30,7 +30,11 @@ def test_an_agent_that_keeps_partitions_writes_topics_with_as_many_or_with_one(n
     assert {topic.partitions for topic in spec.outputs} <= {1, max(topic.partitions for topic in spec.sources)}
 
 
-@pytest.mark.parametrize("name", sorted({topic.name for spec in SPECS for topic in spec.sources}))
+LETTERS = {topic.dead_letters.name for topic in TOPICS.values() if topic.dead_letters is not None}
+"""Of a letter that cannot be read there is no letter again: the page counts it."""
+
+
+@pytest.mark.parametrize("name", sorted({topic.name for spec in SPECS for topic in spec.sources} - LETTERS))
 def test_every_topic_that_is_read_has_one_reader_that_keeps_its_unreadable_records(name: str) -> None:
     topic = TOPICS[name]
     assert topic.dead_letters is not None
