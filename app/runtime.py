@@ -11,8 +11,10 @@ Order of effects for one batch, and what a crash between any two lines costs:
     5. run effects     (orders to the gateway)                              crash: reconciliation settles it
     6. ack the source                                                       crash: the batch comes again, rows skip
 
-An agent that writes ahead (`AgentSpec.write_ahead`) does 4 before 3, with the outputs in the row: a crash between the
-two sends them again, as they were.
+An agent with one source, which gives it the same again after a crash, does 4 and 6 for all batches of a tenth of a
+second at once (`AgentSpec.writes_late`). An agent that writes ahead (`AgentSpec.write_ahead`) does 4 before 3, with the
+outputs in the row: a crash between the two sends them again, as they were. The rows of an agent with several sources
+say in which order it took their batches (`app/merging.py`).
 """
 
 from __future__ import annotations
@@ -25,11 +27,15 @@ from typing import Any
 
 from agents.spec import UNCHANGED, AgentSpec, Out
 from app.decoding import ORIGIN_HEADER, as_contract, decode, origin
+from app.merging import Merging
 from connectors import crash
 from contracts.topics import BROADCAST, TOPICS
 from tables.rows import Row, RowCodec, Sent, TableSpec
 
 SENT_HEADER = "sent_ns"
+LATE_S = 0.1
+"""Rows of agents that write late are written this long after the first change."""
+
 FORWARDED_KEY = "~"
 """Row key in the position of a forwarded broadcast: sorts behind every row key, as the broadcast goes out last."""
 
@@ -69,15 +75,27 @@ class TableRows:
             for partition, key in sorted(changed)
         ]
 
-    async def write(self, app: Any, changed: Iterable[tuple[int, str]], place: str = "") -> None:
+    async def write(
+        self, app: Any, changed: Iterable[tuple[int, str]], place: str = "", *, whole: bool = False
+    ) -> None:
         """Send the rows to the changelog, await the acknowledgements, then let the table have them."""
+        await self.keep(*await self.hand_over(app, changed, whole=whole, place=place))
+
+    async def hand_over(
+        self, app: Any, changed: Iterable[tuple[int, str]], *, whole: bool = False, place: str = ""
+    ) -> tuple[list[tuple[int, bytes, bytes]], list[asyncio.Future[Any]]]:
+        """The rows as they are now, on their way to the changelog."""
         rows = self.encoded(changed)
         changelog = self._table.changelog_topic_name
         records: list[tuple[str, int, bytes, bytes, list[Any]]] = [
             (changelog, partition, key, value, []) for partition, key, value in rows
         ]
-        sent = await app.producer.hand_over(records)
+        sent = await app.producer.hand_over(records, whole=whole)
         crash.at(place)
+        return rows, sent
+
+    async def keep(self, rows: list[tuple[int, bytes, bytes]], sent: list[asyncio.Future[Any]]) -> None:
+        """Await the acknowledgements, then let the table have the rows."""
         acknowledged = {found.partition: found.offset for found in await asyncio.gather(*sent)}
         self._table.keep(rows, acknowledged)
 
@@ -85,6 +103,12 @@ class TableRows:
 def records_of(message: Any) -> Sequence[Any]:
     """The records of a message: a batch from our transport, and the message itself from Faust's own."""
     return message.value if isinstance(message.value, list) else [message]
+
+
+def acknowledge(events: Iterable[Any]) -> None:
+    """All that these events are about is done."""
+    for event in events:
+        event.ack()
 
 
 @dataclass(slots=True)
@@ -115,33 +139,75 @@ class AgentShell:
         self._spec = spec
         self._rows = rows
         self._effects = effects
-        self._sent_again: set[tuple[int, int]] = set()
+        self._taken_up: set[tuple[int, int]] = set()
+        self._merging = Merging(spec.name) if spec.merges else None
+        self._in_order = asyncio.Lock()
+        self._late = asyncio.Event()
+        self._generation = 0
+        self._unwritten: set[tuple[int, str]] = set()
+        self._unacknowledged: list[Any] = []
 
     async def run(self, stream: Any) -> None:
         """The body of the Faust agent.
 
         Batches that wait behind the first (of other partitions, mostly) are taken along, so that all share one round
-        trip to the broker. Faust acknowledges the first when the next is asked for; the others are acknowledged here.
+        trip to the broker.
         """
+        async with asyncio.TaskGroup() as tasks:
+            writer = tasks.create_task(self._write_again_and_again())
+            await self._take_all(stream)
+            writer.cancel()
+
+    async def _take_all(self, stream: Any) -> None:
         waiting = stream.channel.queue
-        async for event in stream.events():
-            along = [waiting.get_nowait() for _ in range(waiting.qsize())]
-            messages = [event.message, *(other.message for other in along)]
+        async for event in stream.noack().events():
+            events = [event, *(waiting.get_nowait() for _ in range(waiting.qsize()))]
+            messages = [event.message for event in events]
             await self.process([(message.tp.topic, message.partition, records_of(message)) for message in messages])
-            for other in along:
-                other.ack()
+            if self._spec.writes_late:
+                self._unacknowledged += events
+                self._late.set()
+            else:
+                acknowledge(events)
+
+    async def _write_again_and_again(self) -> None:
+        """The rows of an agent that writes late; of others there are none to write here."""
+        while True:
+            await self._late.wait()
+            await asyncio.sleep(LATE_S)
+            self._late.clear()
+            await self.write_late()
+
+    async def write_late(self) -> None:
+        """Write the rows that have changed, and acknowledge what changed them."""
+        # Not between the fold of a batch and the acknowledgement of its outputs, which come first.
+        async with self._in_order:
+            events, self._unacknowledged = self._unacknowledged, []
+            changed, self._unwritten = self._unwritten, set()
+            sent = await self._rows.hand_over(self._app, changed) if self._rows is not None and changed else None
+        if self._rows is not None and sent is not None:
+            await self._rows.keep(*sent)
+        acknowledge(events)
 
     async def process(self, batches: Sequence[tuple[str, int, Sequence[Any]]]) -> None:
         """Batches of (topic, partition, records), in the order of effects of the module."""
-        folded = Folded()
-        for topic, partition, batch in batches:
-            if self._spec.write_ahead:
-                await self._send_again(partition)
-            self._fold_batch(topic, partition, batch, folded)
-            crash.at(f"{self._spec.name}:read:{topic}")
+        async with self._in_order:
+            if self._rows is not None and self._rows.generation != self._generation:
+                # A rebalance has thrown the rows away, and what is not acknowledged comes again.
+                self._generation = self._rows.generation
+                self._unacknowledged, self._unwritten = [], set()
+            folded = Folded()
+            for topic, partition, batch in batches:
+                await self._go_on(partition)
+                self._fold_batch(topic, partition, batch, folded)
+                crash.at(f"{self._spec.name}:read:{topic}")
+            await self._tell(folded, batches)
+
+    async def _tell(self, folded: Folded, batches: Sequence[tuple[str, int, Sequence[Any]]]) -> None:
+        """Outputs, rows and effects of what was folded."""
         outputs, name = encoded(folded.outputs), self._spec.name
         if self._spec.write_ahead:
-            await self._write(folded, outputs)
+            await self._write(folded, batches, outputs)
             if outputs:
                 crash.at(f"{name}:written")
             await self._send(outputs)
@@ -149,7 +215,10 @@ class AgentShell:
             await self._send(outputs)
             if outputs:
                 crash.at(f"{name}:said")
-            await self._write(folded, ())
+            if self._spec.writes_late:
+                self._unwritten |= folded.changed
+                return
+            await self._write(folded, batches, ())
             if outputs:
                 crash.at(f"{name}:written")
         if folded.effects and self._effects is not None:
@@ -176,7 +245,10 @@ class AgentShell:
                 if refused is not None:
                     folded.outputs.append((partition, refused, ""))
                     continue
-            stream, position = origin(record) if record.headers else (own, (record.offset, "", 0))
+            if record.headers:
+                stream, position = origin(record)
+            else:
+                stream, position = own, (record.offset, "", 0)
             for row_key in (key,) if key != BROADCAST else sorted(rows):
                 row = rows.get(row_key)
                 if row is None:
@@ -187,8 +259,9 @@ class AgentShell:
                 row.state, results = step(row.state, record)
                 if results is not UNCHANGED:
                     row.seen[stream] = position
-                    rows[row_key] = row
-                    changed.add(row_key)
+                    if row_key not in changed:
+                        rows[row_key] = row
+                        changed.add(row_key)
                     if results:
                         folded.collect(results, partition, f"{name}|{record.offset}|{row_key}")
             if forward is not None and key == BROADCAST:
@@ -199,22 +272,37 @@ class AgentShell:
                 folded.effects.append(record.message)
         folded.changed.update((partition, row_key) for row_key in changed)
 
-    async def _write(self, folded: Folded, outbox: tuple[Sent, ...]) -> None:
-        """Changed rows to the changelog; the first of them keeps the outputs of the batch if they are yet to go out."""
-        if self._rows is None or not folded.changed:
+    async def _write(self, folded: Folded, batches: Sequence[Any], outbox: tuple[Sent, ...]) -> None:
+        """Changed rows to the changelog. The first keeps what is yet to go out: outputs, and the order of the merge."""
+        if self._rows is None:
             return
+        if not folded.changed:
+            if self._merging is not None:
+                self._merging.without_effect(batches)
+            return
+        partition, key = min(folded.changed)
+        first = self._rows.rows(partition)[key]
         if self._spec.write_ahead:
-            partition, key = min(folded.changed)
-            self._rows.rows(partition)[key].outbox = outbox
-        await self._rows.write(self._app, folded.changed, f"{self._spec.name}:claiming" if folded.effects else "")
+            first.outbox = outbox
+        if self._merging is not None:
+            first.merged = self._merging.next(batches)
+            await self._merging.tell(self._app.producer)
+        place = f"{self._spec.name}:claiming" if folded.effects else ""
+        await self._rows.write(self._app, folded.changed, place, whole=self._merging is not None)
+        if self._merging is not None:
+            self._merging.written()
 
-    async def _send_again(self, partition: int) -> None:
-        """The outputs that rows of this partition kept, if a crash may have come between: once after a recovery."""
-        if self._rows is None or (self._rows.generation, partition) in self._sent_again:
+    async def _go_on(self, partition: int) -> None:
+        """Take up what a crash may have cut off, as the rows of this partition tell it: once after a recovery."""
+        if self._rows is None or (self._rows.generation, partition) in self._taken_up:
             return
-        for row in self._rows.rows(partition).values():
-            await self._send(row.outbox)
-        self._sent_again.add((self._rows.generation, partition))
+        rows = self._rows.rows(partition)
+        if self._merging is not None:
+            self._merging.go_on(rows)
+        if self._spec.write_ahead:
+            for row in rows.values():
+                await self._send(row.outbox)
+        self._taken_up.add((self._rows.generation, partition))
 
     async def _send(self, outputs: Sequence[Sent]) -> None:
         sent = (SENT_HEADER, str(time.time_ns()).encode())

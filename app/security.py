@@ -52,6 +52,7 @@ def acls(prefix: str, specs: Iterable[AgentSpec]) -> list[Acl]:
         name = user(prefix, spec.group)
         granted |= {Acl(name, "topic", topic.name, "READ") for topic in spec.sources}
         written = [*spec.outputs, *(source.dead_letters for source in spec.sources if source.keeper == spec.name)]
+        written += [t.MERGE_ORDER] if spec.merges else []
         granted |= {Acl(name, "topic", topic.name, "WRITE") for topic in written if topic is not None}
     for group in GROUPS:
         name = user(prefix, group)

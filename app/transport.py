@@ -113,19 +113,21 @@ class Producer(stock.Producer):  # type: ignore[misc]
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
 
-    async def hand_over(self, records: Sequence[Outgoing]) -> list[asyncio.Future[Any]]:
+    async def hand_over(self, records: Sequence[Outgoing], *, whole: bool = False) -> list[asyncio.Future[Any]]:
         """Send records; await the futures for their acknowledgements. Those of one partition stay in order.
 
         aiokafka's own `send` makes a future and wakes the sender for each record, which costs ten times the record;
-        where many go to one partition they are packed here.
+        where many go to one partition they are packed here. If they are to be `whole`, two are many: Kafka keeps all
+        of a batch or nothing, and only what is larger than a batch goes as several.
         """
+        packed_min = 2 if whole else PACKED_MIN
         client = self._ensure_producer()
         by_partition: dict[tuple[str, int], list[Outgoing]] = {}
         for record in records:
             by_partition.setdefault(record[:2], []).append(record)
         pending: list[asyncio.Future[Any]] = []
         for (topic, partition), group in by_partition.items():
-            if len(group) < PACKED_MIN:
+            if len(group) < packed_min:
                 for _, _, key, value, headers in group:
                     pending.append(await client.send(topic, value, key=key, partition=partition, headers=headers))
                 continue

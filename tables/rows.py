@@ -22,14 +22,26 @@ Sent = tuple[int, str, str, str, str]
 """An output as it goes out: (partition, topic, key, value, origin)."""
 
 
+Span = tuple[str, int, int, int]
+"""Records of a batch: (topic, partition, first offset, last offset)."""
+
+Merged = tuple[int, tuple[Span, ...]]
+"""A number and the batches that were taken under it, in that order."""
+
+
 @dataclass(slots=True)
 class Row(Generic[State]):
-    """One row: its partition, the inputs it has seen, its state, and for agents that write ahead the last outputs."""
+    """One row: its partition, the inputs it has seen, its state.
+
+    Of agents that write ahead also the last outputs, and of agents with several sources the order in which they took
+    what led to this row, until the topic has it.
+    """
 
     partition: int
     seen: dict[str, Position]
     state: State | None = None
     outbox: tuple[Sent, ...] = ()
+    merged: tuple[Merged, ...] = ()
 
     def is_repeat(self, stream: str, position: Position) -> bool:
         """Whether the message at `position` of `stream` is already in this row."""

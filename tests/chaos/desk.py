@@ -25,16 +25,23 @@ from contracts.topics import BROADCAST, MARKET_RAW, market_partition
 from tables.rows import Row, any_row
 
 GROUPS = ("ingest", "signals")
-TABLES = {"ingest": ("sequences",), "signals": ("ofi", "signals"), "portfolio": ("covariance", "regime", "targets")}
+TABLES = {
+    "ingest": ("sequences",),
+    "signals": ("ofi", "signals"),
+    "portfolio": ("covariance", "regime", "targets"),
+    "gates": ("gates",),
+}
 OUTPUTS = {
     "ingest": (t.MARKET_EVENTS,),
     "signals": (t.OFI_EVENTS, t.SIGNAL_EVENTS),
     "portfolio": (t.COVARIANCE_EVENTS, t.CROSS_SECTIONS, t.PORTFOLIO_TARGETS, t.ORDER_INTENTS),
+    "gates": (t.GATE_VERDICTS,),
 }
 SOURCES = {
     "ingest": (t.MARKET_RAW,),
     "signals": (t.MARKET_EVENTS, t.OFI_EVENTS),
     "portfolio": (t.SIGNAL_EVENTS, t.COVARIANCE_EVENTS, t.CROSS_SECTIONS),
+    "gates": (t.GATE_EVIDENCE,),
 }
 """In the order in which a record passes through them."""
 

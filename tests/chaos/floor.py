@@ -37,6 +37,9 @@ UNIVERSE: Final = ("AAPL", "AMZN", "MSFT", "QQQ", "SPY")
 BIDS, ASKS = ("100.00", "99.99", "99.98"), ("100.01", "100.02", "100.03")
 LEVEL_LOTS: Final = 12
 ORDER_LOTS: Final = 30
+VOLUME_LOTS: Final = 1_000_000
+"""Traded in each bucket: more than an average day brings."""
+
 RESTING_LOTS: Final = 15
 """Less than a share of the volume of each instrument: the order is not cut into children."""
 
@@ -66,8 +69,8 @@ DESK: Final = {
 class Tape(Watcher):
     """All that the desk said about orders, by intent id.
 
-    `ready_ns` is the wall time of the last READY, `cash` what the broker last said of it, `worker` what a worker
-    last said it runs.
+    `ready_ns` is the wall time at which the last READY was sent, behind all of its snapshot, `cash` what the broker
+    last said of it, `worker` what a worker last said it runs.
     """
 
     def __init__(self, access: Any) -> None:
@@ -89,7 +92,7 @@ class Tape(Watcher):
             case ExecutionReport():
                 self.states.setdefault(message.intent_id, []).append(message)
             case SessionEvent() if message.state is SessionState.READY:
-                self.ready_ns = message.ts_ns
+                self.ready_ns = sent
             case AccountValue():
                 self.cash = message.cash
             case WorkerState():
@@ -310,5 +313,6 @@ def _signal(name: str, now_ns: int) -> SignalEvent:
         ret=0.0,
         bid_ticks=10_000,
         ask_ticks=10_001,
+        volume_lots=VOLUME_LOTS,
         halted=False,
     )

@@ -13,12 +13,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from app.health import examine
+from app.stack import PREFIX
 from tests.chaos.campaign import undisturbed
 from tests.chaos.desk import GROUPS, Desk, Market, Result, collect, differences, finished, read, recording, send
 
 SEED = 7
 CHANGELOG = "flowgate-signals-ofi-changelog"
 COMPACTED_S = 60.0
+RESTORING_S = 30.0
 
 
 async def run_restart(market: Market, store: str, meanwhile: Callable[[Desk], Awaitable[None]]) -> tuple[Result, str]:
@@ -77,6 +80,31 @@ async def compact(desk: Desk) -> None:
         await asyncio.sleep(0.2)
 
 
+async def restoring_seen(records: int) -> tuple[int, int]:
+    """(read, to read) as the health of the desk has it, while a worker reads a changelog of so many records."""
+    desk = Desk(Path(tempfile.mkdtemp(prefix="flowgate-chaos-")))
+    try:
+        await desk.start_broker()
+        await desk.start_workers(("gates",))
+        await asyncio.to_thread(desk.end, desk.workers["gates"])
+        producer = AIOKafkaProducer(bootstrap_servers=desk.bootstrap, linger_ms=5)
+        await producer.start()
+        row = b'{"partition":0,"seen":{},"state":null,"outbox":[]}'
+        for number in range(records):
+            await producer.send("flowgate-gates-gates-changelog", row, key=str(number % 8).encode(), partition=0)
+        await producer.stop()
+        desk.start_worker("gates")
+        deadline = time.monotonic() + RESTORING_S
+        while time.monotonic() < deadline:
+            health = await examine(desk.administrator, 1, PREFIX)
+            for worker in health.workers:
+                if worker.restoring is not None and worker.restoring[1] >= records:
+                    return worker.restoring
+        raise TimeoutError(f"no worker was seen restoring within {RESTORING_S:.0f} s")
+    finally:
+        desk.stop()
+
+
 async def damage(desk: Desk) -> None:
     """Cut the files of one partition short."""
     folder = next((desk.folder / "faust").glob("flowgate-signals-*/**/ofi-2.db"))
@@ -118,3 +146,10 @@ def test_damaged_local_files_are_made_anew_from_the_changelog(market: Market, ca
     result, log = asyncio.run(run_restart(market, "rocksdb", damage))
     assert differences(calm, result) == []
     assert "is damaged" in log
+
+
+@pytest.mark.stack
+def test_a_worker_that_restores_its_tables_says_how_far_it_is() -> None:
+    read_so_far, total = asyncio.run(restoring_seen(800_000))
+    print(f"{read_so_far} of {total}")  # noqa: T201
+    assert 0 <= read_so_far < total

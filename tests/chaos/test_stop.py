@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agents.catalogue import catalogue
+from app import settings
 from app.decoding import origin
-from contracts.topics import MARKET_EVENTS, MARKET_RAW
+from contracts.topics import GATE_EVIDENCE, GATE_VERDICTS, MARKET_EVENTS, MARKET_RAW
+from tables.rows import any_row
 from tests.chaos.campaign import undisturbed
 from tests.chaos.desk import (
     GROUPS,
@@ -25,6 +30,7 @@ from tests.chaos.desk import (
     send,
     until_written,
 )
+from tests.chaos.replay import replay_aloud
 from tests.chaos.standby import run_takeover, run_undisturbed
 
 SEED = 6
@@ -105,5 +111,28 @@ def test_the_standby_of_a_single_partition_group_takes_over_and_reads_only_the_r
     takeover = asyncio.run(run_takeover(market, RATE, session_s=3.0))
     assert differences(calm, takeover.result) == []
     assert sum(map(len, calm.outputs.values())) > 0
+    assert takeover.read < takeover.written / 2
+    assert takeover.back_s < 10.0
+
+
+@pytest.mark.stack
+def test_the_standby_of_the_gates_takes_over_and_says_what_one_gate_alone_would_have_said() -> None:
+    """Which evidence comes first is free, so the undisturbed gates read the same topic and not one of another run."""
+    print(f"seed {SEED}")  # noqa: T201
+    takeover = asyncio.run(run_takeover(recording(SEED, 5_000), RATE, 3.0, (*GROUPS, "gates")))
+    evidence = takeover.sources[GATE_EVIDENCE.name]
+    whole = [((GATE_EVIDENCE.name, 0, evidence[0].offset, evidence[-1].offset),)]
+    states: dict[str, Any] = {}
+    said: dict[bytes, list[bytes]] = {}
+    for spec in catalogue("gates", settings.load().desk, ""):
+        rows, heard = replay_aloud(spec, takeover.sources, whole)
+        states |= {key.decode(): any_row(value)["state"] for key, value in rows.items()}
+        said |= heard[GATE_VERDICTS.name]
+    verdicts: dict[bytes, list[bytes]] = defaultdict(list)
+    for key, value in takeover.result.outputs[GATE_VERDICTS.name]:
+        verdicts[key].append(value)
+    assert takeover.result.tables["gates"] == states
+    assert dict(verdicts) == said
+    assert len(said) > 0
     assert takeover.read < takeover.written / 2
     assert takeover.back_s < 10.0

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -24,65 +22,9 @@ from contracts.base import Message
 from contracts.market import Heartbeat, Quote
 from contracts.topics import BROADCAST, MARKET_EVENTS, OFI_EVENTS, SIGNAL_EVENTS
 from tables.rows import Row
+from tests.shell.fake_log import FakeApp, FakeLog, FakeTable, Killed, Raw
 
 SECOND = 1_000_000_000
-
-
-class Killed(BaseException):
-    """kill -9: nothing in the worker runs after it."""
-
-
-@dataclass
-class Raw:
-    topic: str
-    partition: int
-    offset: int
-    key: bytes
-    value: bytes
-    headers: Sequence[tuple[str, bytes]]
-
-
-@dataclass
-class FakeLog:
-    """Topics as lists; dies at the send with number `dies_at`, before or after it is kept."""
-
-    topics: dict[str, list[Raw]] = field(default_factory=lambda: defaultdict(list))
-    dies_at: int = -1
-    kept: bool = False
-    sends: int = 0
-
-    async def hand_over(
-        self, records: Sequence[tuple[str, int, bytes, bytes, list[tuple[str, bytes]]]]
-    ) -> list[asyncio.Future[None]]:
-        """Keeps the records one after another: a broker may have taken any number of them when the worker dies."""
-        for topic, partition, key, value, headers in records:
-            self.sends += 1
-            if self.sends == self.dies_at and not self.kept:
-                raise Killed
-            self.topics[topic].append(Raw(topic, partition, len(self.topics[topic]), key, value, headers))
-            if self.sends == self.dies_at:
-                raise Killed
-        return []
-
-
-class FakeTable:
-    """A Faust table as far as the shell uses it: a mapping of bytes, recovered from its changelog."""
-
-    changelog_topic_name = "changelog"
-
-    def __init__(self, log: FakeLog) -> None:
-        self.data = {raw.key: raw.value for raw in log.topics["changelog"]}
-
-    def on_recover(self, callback: Any) -> None:
-        self.callback = callback
-
-    def keep(self, rows: Sequence[tuple[int, bytes, bytes]], _acknowledged: Any) -> None:
-        self.data.update({key: value for _, key, value in rows})
-
-
-class FakeApp:
-    def __init__(self, log: FakeLog) -> None:
-        self.producer = log
 
 
 OFI_SPEC = AgentSpec("ofi", "signals", "", (MARKET_EVENTS,), ofi.make(SECOND), ofi.key, ofi.OFI, OFI_EVENTS)
@@ -129,15 +71,24 @@ async def work(spec: AgentSpec, log: FakeLog, source: Sequence[Raw], batches: Se
     """One life of a worker from the committed offset on; returns the offset it would have committed."""
     assert spec.table is not None
     shell = AgentShell(FakeApp(log), spec, TableRows(spec.table, FakeTable(log)), None)
-    for size in batches:
-        batch = source[committed : committed + size]
-        if not batch:
-            break
+    taken = committed
+    for number, size in enumerate(batches):
+        batch = source[taken : taken + size]
         try:
-            await shell.process([(source[0].topic, 0, batch)])
+            # Rows of several batches are written at once, whatever else goes on, and then these are acknowledged.
+            before = taken
+            if batch:
+                writing = [shell.write_late()] if number % 3 == 2 else []
+                await asyncio.gather(shell.process([(source[0].topic, 0, batch)]), *writing)
+                committed = before if writing else committed
+            else:
+                await shell.write_late()
+                committed = taken
+            taken += len(batch)
         except Killed:
             return committed
-        committed += len(batch)
+        if not batch:
+            break
     return committed
 
 
