@@ -1,29 +1,13 @@
-"""All agents of the desk, in the order a quote meets them: the newcomer's map."""
+"""All agents of the desk, in the order a quote meets them: the newcomer's map.
+
+A group imports its own agents only: importing is nearly all of the time that a worker needs to start.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-from agents import (
-    account,
-    admission,
-    covariance,
-    execution,
-    killswitch,
-    latch,
-    normalise,
-    ofi,
-    orders,
-    positions,
-    regime,
-    risk,
-    sequence,
-    signals,
-)
-from agents.controls.case import Identity
-from agents.gates import gate
-from agents.gates.stages import STAGES
 from agents.parameters import Desk
 from agents.spec import AgentSpec, by_desk
 from contracts import topics as t
@@ -49,7 +33,7 @@ def catalogue(group: str, desk: Desk, configuration_hash: str, build: str = "") 
         "ingest": _ingest,
         "signals": lambda: _signals(desk),
         "portfolio": lambda: _portfolio(desk),
-        "execution": lambda: _execution(desk, Identity(build, configuration_hash)),
+        "execution": lambda: _execution(desk, build, configuration_hash),
         "risk": lambda: _risk(desk),
         "gates": _gates,
         "web": list,
@@ -59,6 +43,8 @@ def catalogue(group: str, desk: Desk, configuration_hash: str, build: str = "") 
 
 
 def _ingest() -> list[AgentSpec]:
+    from agents import normalise, sequence
+
     return [
         AgentSpec(
             "normalise",
@@ -76,6 +62,8 @@ def _ingest() -> list[AgentSpec]:
 
 
 def _signals(desk: Desk) -> list[AgentSpec]:
+    from agents import ofi, signals
+
     return [
         AgentSpec(
             "ofi",
@@ -103,8 +91,8 @@ def _signals(desk: Desk) -> list[AgentSpec]:
 
 
 def _portfolio(desk: Desk) -> list[AgentSpec]:
-    # cvxpy takes longer to import than all the rest together, and only this group needs it.
-    from agents import portfolio
+    # Here is cvxpy, which takes longer to import than all the rest together.
+    from agents import covariance, portfolio, regime
 
     market = desk.market
     return [
@@ -141,7 +129,10 @@ def _portfolio(desk: Desk) -> list[AgentSpec]:
     ]
 
 
-def _execution(desk: Desk, identity: Identity) -> list[AgentSpec]:
+def _execution(desk: Desk, build: str, configuration_hash: str) -> list[AgentSpec]:
+    from agents import account, admission, execution, latch, orders
+    from agents.controls.case import Identity
+
     return [
         AgentSpec(
             "admission",
@@ -157,7 +148,7 @@ def _execution(desk: Desk, identity: Identity) -> list[AgentSpec]:
                 t.GATE_VERDICTS,
                 t.WORKERS,
             ),
-            admission.make(desk.limits, desk.market.universe, identity),
+            admission.make(desk.limits, desk.market.universe, Identity(build, configuration_hash)),
             admission.key,
             admission.ADMISSION,
             write_ahead=True,
@@ -197,6 +188,8 @@ def _execution(desk: Desk, identity: Identity) -> list[AgentSpec]:
 
 
 def _risk(desk: Desk) -> list[AgentSpec]:
+    from agents import killswitch, positions, risk
+
     return [
         AgentSpec(
             "positions",
@@ -221,8 +214,15 @@ def _risk(desk: Desk) -> list[AgentSpec]:
         AgentSpec(
             "killswitch",
             "risk",
-            "trips on risk or on a command; only a named operator resets it",
-            (t.RISK_EVENTS, t.CONTROL, t.GATE_EVIDENCE),
+            "trips on risk, evidence, dead letters or a command; only a named operator resets it",
+            (
+                t.RISK_EVENTS,
+                t.CONTROL,
+                t.GATE_EVIDENCE,
+                t.DLQ_MARKET_EVENTS,
+                t.DLQ_ORDER_INTENTS,
+                t.DLQ_EXECUTION_REPORTS,
+            ),
             killswitch.make(desk.kill),
             killswitch.key,
             killswitch.SWITCH,
@@ -232,6 +232,9 @@ def _risk(desk: Desk) -> list[AgentSpec]:
 
 
 def _gates() -> list[AgentSpec]:
+    from agents.gates import gate
+    from agents.gates.stages import STAGES
+
     return [
         AgentSpec(
             f"gate{stage.number}",

@@ -85,6 +85,9 @@ class Health:
             queue = f"{worker.queued} batches" if worker.queued is not None else "DOES NOT ANSWER at"
             where = "" if worker.queued is not None else f" {worker.host}:{worker.port}"
             lines.append(f"queue    {worker.instance:<20} {queue}{where}")
+            if worker.restoring is not None:
+                read, total = worker.restoring
+                lines.append(f"tables   {worker.instance:<20} restoring: {read:,} of {total:,} changelog records")
         lines += [
             f"letters  {count:>8,}  {topic:<20} {reason}"
             for (topic, reason), count in sorted(self.dead_letters.items())
@@ -114,7 +117,13 @@ class Health:
             ],
             "lag_records_max": LAG_MAX,
             "workers": [
-                {"group": w.group, "instance": w.instance, "producer_queue_batches": w.queued} for w in self.workers
+                {
+                    "group": w.group,
+                    "instance": w.instance,
+                    "producer_queue_batches": w.queued,
+                    "restoring_records": list(w.restoring) if w.restoring is not None else None,
+                }
+                for w in self.workers
             ],
             "dead_letters": [
                 {"topic": topic, "reason": reason, "count": count}

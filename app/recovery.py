@@ -1,5 +1,9 @@
 """Tables come back from their changelogs: at once, with progress told every second, and a standby reads only the rest.
 
+Faust takes a changelog record by record through the queues of its streams, and while these are busy aiokafka asks for
+what it has read to the end already, and waits. Here a reader without a group takes whole fetches, and of each only the
+last record of a key.
+
 Faust's standby reads the changelog of a partition that another worker owns. When it has to take over, stock Faust with
 tables in memory throws away what it has read and begins anew. Here it keeps it, and goes on from there.
 """
@@ -9,14 +13,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 from faust.tables import recovery as stock
 from faust.tables.manager import TableManager
+from faust.types import TP
+
+from connectors import crash
 
 log = logging.getLogger(__name__)
 
 TOLD_EVERY_S = 1.0
+
+FETCH_BYTES: Final = 4 * 2**20
+"""Most of one partition in one fetch: some hundred of the largest rows."""
+
+FETCH_WAIT_MS: Final = 500
+
+
+class Change(NamedTuple):
+    """One record of a changelog, as Faust's stores want to see it: an event, which is its own message."""
+
+    tp: TP
+    offset: int
+    key: bytes
+    value: bytes | None
+
+    @property
+    def partition(self) -> int:
+        partition: int = self.tp.partition
+        return partition
+
+    @property
+    def message(self) -> Change:
+        return self
 
 
 class Recovery(stock.Recovery):  # type: ignore[misc]
@@ -68,6 +101,50 @@ class Recovery(stock.Recovery):  # type: ignore[misc]
             self.tables.on_standbys_ready()
         app.on_rebalance_end()
         self.log.info("Worker ready")
+
+    @property
+    def restoring(self) -> tuple[int, int] | None:
+        """(records read, records to read) of the recovery that is going on; None while there is none."""
+        return self.progress() if self._restoring else None
+
+    async def _seek_offsets(self, consumer: Any, tps: set[Any], offsets: Any, title: str) -> None:
+        """Faust's last step before it reads the changelogs of its own partitions: here they are read already."""
+        if title == "active":
+            self.progress()
+            try:
+                await self._restore([tp for tp, left in self.active_remaining().items() if left > 0])
+            except KafkaError as error:
+                log.warning("the rest of the changelogs is left to Faust, which waits for a broker: %r", error)
+        await super()._seek_offsets(consumer, tps, offsets, title)
+
+    async def _restore(self, tps: Sequence[TP]) -> None:
+        """Read these changelogs to where they ended at the start. It may be cancelled: rows and offsets agree."""
+        if not tps:
+            return
+        options = {**self.app.access.options(), "fetch_max_wait_ms": FETCH_WAIT_MS}
+        reader = AIOKafkaConsumer(**options, max_partition_fetch_bytes=FETCH_BYTES, enable_auto_commit=False)
+        await reader.start()
+        try:
+            reader.assign(tps)
+            for tp in tps:
+                reader.seek(tp, self.active_offsets[tp] + 1)
+            while left := [tp for tp in tps if self.active_offsets[tp] < self.active_highwaters[tp]]:
+                fetched = await reader.getmany(*left, timeout_ms=FETCH_WAIT_MS)
+                for tp, records in fetched.items():
+                    self._take(TP(*tp), records)
+                    if self.active_offsets[tp] >= self.active_highwaters[tp]:
+                        reader.pause(tp)
+        finally:
+            await reader.stop()
+
+    def _take(self, tp: TP, records: Sequence[Any]) -> None:
+        """The rows of one fetch into their table."""
+        newest: dict[bytes, Change] = {}
+        for record in records:
+            crash.at("worker:recovering")
+            newest[record.key] = Change(tp, record.offset, record.key, record.value)
+        self.tp_to_table[tp].apply_changelog_batch(newest.values())
+        self.active_offsets[tp] = records[-1].offset
 
     def progress(self) -> tuple[int, int]:
         """(records read, records to read) of the recovery that is going on, or of the last one."""

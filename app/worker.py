@@ -49,15 +49,17 @@ GARBAGE_OBJECTS = 100_000
 CHANGELOG = {"segment.bytes": str(16 * 2**20), "min.cleanable.dirty.ratio": "0.1"}
 """Kafka compacts closed segments only, and a segment is 1 GB unless told otherwise: a start would read all of it."""
 
-WITH_STANDBY = ("portfolio", "risk")
+WITH_STANDBY = ("portfolio", "risk", "gates")
 """Groups of one partition whose second worker keeps a copy of the tables: it takes over when the first is gone."""
 
 
 class Application(faust.App):  # type: ignore[misc]
     """Faust's application, which works alone under its instance name or not at all."""
 
+    access: Access
     membership: Membership
     topics_there: Callable[[], Awaitable[None]]
+    answering: Callable[[], Awaitable[None]]
 
     async def on_first_start(self) -> None:
         self._claim = claim(self.conf.datadir)
@@ -73,6 +75,8 @@ class Application(faust.App):  # type: ignore[misc]
         # each 700 new ones, which was an eighth of the processor time; what the imports made is never garbage.
         gc.freeze()
         gc.set_threshold(GARBAGE_OBJECTS, 50, 50)
+        # Not one of Faust's tasks: those begin when the tables are restored, which is what is asked about.
+        self.add_future(self.answering())
         await super().on_first_start()
 
     async def on_stop(self) -> None:
@@ -149,13 +153,16 @@ def build(settings: Settings, group: str) -> Application:
         Table=Table,
         TableManager=Tables,
     )
+    app.access = settings.kafka.access
     app.membership = Membership(settings.kafka.session_s)
     app.topics_there = functools.partial(until_there, settings.kafka.access, touched(settings.prefix, group, specs))
     consuming = Transport if settings.transport == "batched" else SingleTransport
     app.transport = consuming(app.conf.broker_consumer, app)
     app.producer_transport = Transport(app.conf.broker_producer, app)
     app.flow_control = FlowControl()
-    app.task(functools.partial(workers.serve, listener, lambda: app.producer._producer))
+    app.answering = functools.partial(
+        workers.serve, listener, lambda: app.producer._producer, lambda: app.tables.recovery.restoring
+    )
     app.task(functools.partial(say, settings, group, publisher(app)))
     tables: dict[str, TableRows] = {}
     effects = None

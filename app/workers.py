@@ -25,13 +25,17 @@ ASK_S: Final = 1.0
 
 @dataclass(frozen=True, order=True)
 class Worker:
-    """A member of a group, where it answers, and the batches its producer holds; None when it did not say."""
+    """A member of a group, where it answers, and the batches its producer holds; None when it did not say.
+
+    `restoring`: (read, to read) changelog records, while it restores its tables.
+    """
 
     group: str
     instance: str
     host: str
     port: int
     queued: int | None = None
+    restoring: tuple[int, int] | None = None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -50,12 +54,17 @@ def client_id(instance: str, listener: socket.socket) -> str:
     return f"{instance}:{listener.getsockname()[1]}"
 
 
-async def serve(listener: socket.socket, producer: Callable[[], AIOKafkaProducer | None]) -> None:
+async def serve(
+    listener: socket.socket,
+    producer: Callable[[], AIOKafkaProducer | None],
+    restoring: Callable[[], tuple[int, int] | None],
+) -> None:
     """Answer `GET /health` until cancelled."""
 
     async def health(_request: web.Request) -> web.Response:
         holding = producer()
-        return web.json_response({"producer_queue_batches": queued(holding) if holding is not None else 0})
+        batches = queued(holding) if holding is not None else 0
+        return web.json_response({"producer_queue_batches": batches, "restoring_records": restoring()})
 
     app = web.Application()
     app.add_routes([web.get("/health", health)])
@@ -90,7 +99,7 @@ async def members(admin: AIOKafkaAdminClient, prefix: str, groups: Iterable[str]
 
 
 async def ask(workers: Iterable[Worker]) -> tuple[Worker, ...]:
-    """The same workers with what each says of its queue."""
+    """The same workers with what each says of itself."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(ASK_S)) as session:
         return tuple(await asyncio.gather(*(_ask(session, worker) for worker in workers)))
 
@@ -99,6 +108,9 @@ async def _ask(session: aiohttp.ClientSession, worker: Worker) -> Worker:
     host = f"[{worker.host}]" if ":" in worker.host else worker.host
     try:
         async with session.get(f"http://{host}:{worker.port}/health") as response:
-            return replace(worker, queued=int((await response.json())["producer_queue_batches"]))
+            said = await response.json()
+            read_of = said["restoring_records"]
+            restoring = (int(read_of[0]), int(read_of[1])) if read_of is not None else None
+            return replace(worker, queued=int(said["producer_queue_batches"]), restoring=restoring)
     except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
-        return replace(worker, queued=None)
+        return replace(worker, queued=None, restoring=None)

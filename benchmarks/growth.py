@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app.processes import Child, ChildDiedError
 from app.stack import WORKER_READY
@@ -27,13 +26,16 @@ from benchmarks import page
 from benchmarks.ofi_job import java, workload
 from benchmarks.ofi_job.contestants import shell
 from benchmarks.ofi_job.job import BUCKET_NS, Place
-from benchmarks.ofi_job.race import ROOT, Race, RaceError, check, peak_rss_mib
-from contracts.topics import MARKET_EVENTS, MARKET_PARTITIONS, OFI_EVENTS, market_partition
+from benchmarks.ofi_job.race import ROOT, Race, RaceError, check, peak_rss_mib, rate
+from contracts.topics import MARKET_EVENTS, OFI_EVENTS, market_partition
 
 SEED = 7
 SIZES = (10, 100, 1_000, 10_000)
 STORES = ("memory", "rocksdb")
-EVENTS_PER_OUTPUT = 20
+EVENTS_PER_OUTPUT = 10
+BUCKETS_MIN = 8
+"""All outputs of a bucket come at its end: with fewer buckets a share of them is not that share of the events."""
+
 READY_S = 120.0
 RESTORED = re.compile(r"tables restored: ([\d,]+) changelog records in ([\d.]+) s")
 COMMAND = [sys.executable, "-m", "benchmarks.ofi_job.shell", "worker", "--without-web", "--loglevel", "info"]
@@ -70,13 +72,13 @@ def make(events: int, seed: int, instruments: int) -> list[workload.Message]:
 def _quote(name: str, seq: int, since_ns: int, spread: int, bid_lots: int, ask_lots: int) -> workload.Message:
     ts = workload.START_NS + 1 + since_ns
     quote = {
+        "type": "quote",
         "schema_version": 1,
         "source": "synthetic",
         "instrument": name,
         "seq": seq,
         "ts_event_ns": ts,
         "ts_ingest_ns": ts + 1_000,
-        "type": "quote",
         "bid_ticks": 10_000,
         "bid_lots": bid_lots,
         "ask_ticks": 10_000 + spread,
@@ -103,11 +105,11 @@ class Growth(Race):
         folder = self.folder / name
         folder.mkdir()
         place = Place(self.bootstrap, MARKET_EVENTS.name, OFI_EVENTS.name, f"job-{name}", str(folder))
-        environment = {"PYTHONPATH": str(ROOT), **place.environment, **shell().environment(place)}
+        environment = {"PYTHONPATH": str(ROOT), **place.environment, **shell().environment(place, 0)}
         environment["FLOWGATE_STORE"] = store
         worker = self.children.start(name, COMMAND, environment, cwd=ROOT)
         try:
-            cpu_s = await self._until_written(worker, len(expected))
+            cpu_s = await self._until_written([worker], len(expected))
             rss_mib = peak_rss_mib(worker.process.pid)
         finally:
             worker.process.kill()
@@ -126,13 +128,11 @@ class Growth(Race):
         finally:
             self.children.stop(again)
             self.children.forget(again)
-        changelogs = [topic for topic in await self._topics() if place.group in topic and "changelog" in topic]
-        seconds = (outputs[-1][0] - await self._first_stamp(changelogs[0])) / 1_000
         await self._delete([topic for topic in await self._topics() if place.group in topic])
         return Size(
             instruments,
             store,
-            events / seconds,
+            rate(events, [stamp for stamp, _ in outputs]),
             1e6 * cpu_s / events,
             rss_mib,
             int(found[1].replace(",", "")) if found else 0,
@@ -148,19 +148,6 @@ class Growth(Race):
             if time.monotonic() > deadline:
                 raise RaceError(f"{worker.name} was not ready after {READY_S:.0f} s:\n{worker.last_lines()}")
             await asyncio.sleep(0.02)
-
-    async def _first_stamp(self, topic: str) -> int:
-        """When the broker appended the first record of a topic, in ms."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            consumer.assign([TopicPartition(topic, number) for number in range(MARKET_PARTITIONS)])
-            await consumer.seek_to_beginning()
-            batches = await consumer.getmany(timeout_ms=5_000, max_records=MARKET_PARTITIONS)
-            stamps: list[int] = [record.timestamp for batch in batches.values() for record in batch]
-            return min(stamps)
-        finally:
-            await consumer.stop()
 
 
 def table(sizes: Sequence[Size]) -> str:
@@ -181,11 +168,10 @@ def table(sizes: Sequence[Size]) -> str:
 def words(events: int) -> str:
     return f"""\
 The OFI job with {events:,} events and {events // EVENTS_PER_OUTPUT:,} outputs at every size (seed {SEED}): the
-instruments take turns, {EVENTS_PER_OUTPUT} quotes of each in a bucket. All outputs are compared with the pure step's. A
-row is written once per key and batch, so with more instruments than a batch has events each event writes a row of its
-own: that, and not the number of rows, is what 10,000 instruments cost. events/s run from the first changelog record to
-the last output, by the broker's clock. Then the worker is killed and started again: in memory it reads the changelog
-from its beginning, RocksDB knows how far it was."""
+instruments take turns, {EVENTS_PER_OUTPUT} quotes of each in a bucket. All outputs are compared with the pure step's,
+and timed as in the OFI job. With more instruments fewer events share a row that is written for them, and the outputs
+of a bucket come all at once: that, and not the number of rows, is what 10,000 instruments cost. Then the worker is
+killed and started again: in memory it reads the changelog from its beginning, RocksDB knows how far it was."""
 
 
 async def run(events: int, sizes: Sequence[int]) -> list[Size]:
@@ -206,12 +192,13 @@ async def run(events: int, sizes: Sequence[int]) -> list[Size]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--events", type=int, default=800_000)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="the page is written for all of them only")
     options = parser.parse_args()
     sizes = tuple(int(size) for size in options.sizes.split(","))
-    if options.events % (EVENTS_PER_OUTPUT * max(sizes)):
-        parser.error(f"--events must be a multiple of {EVENTS_PER_OUTPUT * max(sizes):,}: whole buckets of all sizes")
+    bucket = EVENTS_PER_OUTPUT * max(sizes)
+    if options.events % bucket or options.events < BUCKETS_MIN * bucket:
+        parser.error(f"--events must be a multiple of {bucket:,}, at least {BUCKETS_MIN} times it: whole buckets")
     load_before = os.getloadavg()[0]
     try:
         found = asyncio.run(run(options.events, sizes))

@@ -12,9 +12,9 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `python -m benchmarks.ofi_job`, `python -m benchmarks.growth`, `python -m benchmarks.latency` and
-`python -m benchmarks.execution --write`; do not edit. Contestants run one after another in the same run on one broker
-and one machine, so the ratios mean more than the numbers.
+Written by `python -m benchmarks.ofi_job`, `python -m benchmarks.growth`, `python -m benchmarks.latency`,
+`python -m benchmarks.start` and `python -m benchmarks.execution --write`; do not edit. Contestants run one after
+another in the same run on one broker and one machine, so the ratios mean more than the numbers.
 """
 
 

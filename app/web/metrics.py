@@ -41,11 +41,18 @@ class _Families(Collector):
         answering = GaugeMetricFamily(
             "flowgate_worker_up", "Whether a worker answered at the last look.", labels=["group", "instance"]
         )
+        restoring = GaugeMetricFamily(
+            "flowgate_restoring_records",
+            "Changelog records that a worker has yet to read before it works.",
+            labels=["group", "instance"],
+        )
         for worker in health.workers:
             answering.add_metric([worker.group, worker.instance], float(worker.queued is not None))
             if worker.queued is not None:
                 queue.add_metric([worker.group, worker.instance], worker.queued)
-        yield from (answering, queue)
+                read, total = worker.restoring or (0, 0)
+                restoring.add_metric([worker.group, worker.instance], total - read)
+        yield from (answering, queue, restoring)
         letters = CounterMetricFamily(
             "flowgate_dead_letters", "Dead letters by the topic they come from.", labels=["topic", "reason"]
         )

@@ -20,7 +20,7 @@ from contracts.controls import KillCommand, ResetCommand
 
 WORKERS = (
     Worker("ingest", "flowgate-ingest-0", "10.0.0.1", 9102, 0),
-    Worker("ingest", "flowgate-ingest-1", "10.0.0.2", 9102, 3),
+    Worker("ingest", "flowgate-ingest-1", "10.0.0.2", 9102, 3, (41_210, 96_004)),
     Worker("risk", "flowgate-risk-0", "10.0.0.3", 9102, None),
 )
 HEALTH = Health(
@@ -36,7 +36,7 @@ HEALTH = Health(
     workers=WORKERS,
     dead_letters={("market_raw", "CROSSED_BOOK"): 2},
 )
-"""One group lags, one worker does not answer, one group has none, one topic is missing."""
+"""One group lags, one worker restores its tables, one does not answer, one group has none, one topic is missing."""
 
 AWAY = Health(1_767_623_405_000_000_000, "no Kafka answers at 10.0.0.9:9092; start it", workers=WORKERS)
 

@@ -133,7 +133,9 @@ async def test_a_person_sees_who_lags_whose_queue_waits_and_what_was_refused(pag
     await expect(tab.locator("#health")).to_contain_text("answered in 12 ms")
     await expect(tab.locator("#health")).to_contain_text("alerts: missing")
     rows = tab.locator("#groups tbody tr")
-    await expect(rows.nth(0).locator("td")).to_have_text(["ingest", "2", "12,007", "market_raw/1: 12,000", "0, 3"])
+    await expect(rows.nth(0).locator("td")).to_have_text(
+        ["ingest", "2, restoring 41,210 of 96,004 records", "12,007", "market_raw/1: 12,000", "0, 3"]
+    )
     await expect(rows.nth(1).locator("td")).to_have_text(["risk", "1", "0", "–", "no answer"])
     await expect(rows.nth(2).locator("td")).to_have_text(["gates", "0", "5", "gate_evidence/0: 5", "–"])
     await expect(rows.nth(0).locator("td.bad")).to_have_text(["12,007"])

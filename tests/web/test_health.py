@@ -30,6 +30,8 @@ async def test_prometheus_reads_what_the_page_and_the_doctor_show(page: Page) ->
         at("flowgate_worker_up", group="risk", instance="flowgate-risk-0"): 0,
         at("flowgate_producer_queue_batches", group="ingest", instance="flowgate-ingest-0"): 0,
         at("flowgate_producer_queue_batches", group="ingest", instance="flowgate-ingest-1"): 3,
+        at("flowgate_restoring_records", group="ingest", instance="flowgate-ingest-0"): 0,
+        at("flowgate_restoring_records", group="ingest", instance="flowgate-ingest-1"): 54_794,
         at("flowgate_dead_letters_total", topic="market_raw", reason="CROSSED_BOOK"): 2,
     }
     async with aiohttp.ClientSession(page.address) as client, client.get("/health") as response:
@@ -42,6 +44,7 @@ async def test_prometheus_reads_what_the_page_and_the_doctor_show(page: Page) ->
         "lag      gates      no workers, 5 records behind, most at gate_evidence/0: 5",
         "queue    flowgate-ingest-0    0 batches",
         "queue    flowgate-ingest-1    3 batches",
+        "tables   flowgate-ingest-1    restoring: 41,210 of 96,004 changelog records",
         "queue    flowgate-risk-0      DOES NOT ANSWER at 10.0.0.3:9102",
         "letters         2  market_raw           CROSSED_BOOK",
     ]
@@ -57,6 +60,7 @@ async def test_while_kafka_is_away_no_old_lag_is_shown_as_that_of_now_and_the_qu
         "flowgate_broker_up",
         "flowgate_worker_up",
         "flowgate_producer_queue_batches",
+        "flowgate_restoring_records",
     }
 
 
@@ -78,7 +82,7 @@ def test_one_thing_wrong_is_enough(change: dict[str, object]) -> None:
 
 async def test_a_worker_is_asked_also_while_kafka_is_away() -> None:
     listener = workers.listen("127.0.0.1", 0)
-    answering = asyncio.create_task(workers.serve(listener, lambda: None))
+    answering = asyncio.create_task(workers.serve(listener, lambda: None, lambda: (41_210, 96_004)))
     port = listener.getsockname()[1]
     assert workers.client_id("flowgate-risk-0", listener) == f"flowgate-risk-0:{port}"
     gone = workers.listen("127.0.0.1", 0)
@@ -93,6 +97,7 @@ async def test_a_worker_is_asked_also_while_kafka_is_away() -> None:
             pass
     assert health.problem == "no Kafka answers at 127.0.0.1:1; start it or set FLOWGATE_KAFKA__BOOTSTRAP"
     assert [worker.queued for worker in health.workers] == [None, 0]
+    assert [worker.restoring for worker in health.workers] == [None, (41_210, 96_004)]
     answering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await answering

@@ -309,9 +309,12 @@ function paintHealth() {
       const worst = Object.entries(lags).sort((a, b) => b[1] - a[1])[0];
       const total = Object.values(lags).reduce((sum, lag) => sum + lag, 0);
       const slow = worst && worst[1] > health.lag_records_max;
-      const queues = health.workers.filter((worker) => worker.group === group).map((worker) => worker.producer_queue_batches);
+      const own = health.workers.filter((worker) => worker.group === group);
+      const queues = own.map((worker) => worker.producer_queue_batches);
+      const restoring = own.filter((worker) => worker.restoring_records)
+        .map(({ restoring_records: [read, total] }) => `, restoring ${number(read)} of ${number(total)} records`).join("");
       const silent = queues.includes(null);
-      return [group, num(number(workers), workers ? "" : "bad"), num(worst ? number(total) : "–", slow ? "bad" : ""),
+      return [group, num(`${number(workers)}${restoring}`, workers ? "" : "bad"), num(worst ? number(total) : "–", slow ? "bad" : ""),
         worst && worst[1] ? `${worst[0]}: ${number(worst[1])}` : "–",
         num(silent ? "no answer" : queues.length ? queues.map((queue) => number(queue)).join(", ") : "–", silent ? "bad" : "")];
     }), away ? "Not known while Kafka is away." : "No group has read anything yet.");
