@@ -83,7 +83,7 @@ class Admission:
     def decide(self, state: AdmissionState, intent: OrderIntent, source: Input) -> list[Out]:
         """Admit or deny one intent; either way there is a decision record, chained to the one before."""
         limits = facts.in_force(state, self._limits, intent.ts_event_ns)
-        share = share_lots(intent, limits)
+        share = share_lots(state, intent, limits)
         lots = min(intent.quantity_lots, share or intent.quantity_lots)
         case = self._case(state, intent, limits, lots)
         found = findings(case)
@@ -175,7 +175,7 @@ class Admission:
         child = intent.model_copy(
             update={
                 "intent_id": _digest(f"{intent.intent_id}|{parent.children}"),
-                "quantity_lots": min(left, share_lots(intent, limits) or left),
+                "quantity_lots": min(left, share_lots(state, intent, limits) or left),
                 "position_lots": state.positions.get(intent.instrument, 0),
                 "ts_event_ns": now_ns,
             }

@@ -1,4 +1,4 @@
-"""The kill switch: trips on risk, on evidence or on a command, stays tripped, and only a named operator resets it.
+"""The kill switch: trips on risk, on evidence, on dead letters or on a command; only a named operator resets it.
 
 A kill of the whole account sets it; kills of a strategy, an instrument or an order are the business of admission and of
 the latch alone.
@@ -7,7 +7,7 @@ the latch alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agents.gates.gate import label_of
@@ -16,6 +16,8 @@ from agents.spec import UNCHANGED, Out, Record, Step
 from contracts.controls import (
     DATA_AGE,
     Alert,
+    DeadLetter,
+    DeadLetterReason,
     GateEvidence,
     KillCommand,
     LimitOverride,
@@ -25,7 +27,7 @@ from contracts.controls import (
     SwitchEvent,
     TradingState,
 )
-from contracts.topics import ALERTS, CONTROL
+from contracts.topics import ALERTS, CONTROL, MARKET_RAW
 from tables.rows import TableSpec
 
 EVIDENCE: Final = {
@@ -38,10 +40,18 @@ EVIDENCE: Final = {
 }
 """Evidence that trips the switch, and the limit on each."""
 
+UNREADABLE: Final = frozenset(
+    {DeadLetterReason.MALFORMED_JSON, DeadLetterReason.WRONG_SCHEMA, DeadLetterReason.UNKNOWN_VERSION}
+)
+MINUTE_NS: Final = 60_000_000_000
+
 
 @dataclass(slots=True)
 class SwitchRow:
-    """The switch; `announced` once its state has been published. `data_ns` is the time of the freshest record."""
+    """The switch; `announced` once its state has been published. `data_ns` is the time of the freshest record.
+
+    `letters` has the dead letters of the last minute by their source, and the time of risk when they came.
+    """
 
     state: TradingState = TradingState.ACTIVE
     by: str = "start"
@@ -49,6 +59,7 @@ class SwitchRow:
     announced: bool = False
     ts_event_ns: int = 0
     data_ns: int = 0
+    letters: dict[str, int] = field(default_factory=dict)
 
 
 SWITCH = TableSpec("switch", SwitchRow, "state of the kill switch, who set it and why, one row")
@@ -59,6 +70,8 @@ def key(message: Any) -> str | None:
         return None
     if isinstance(message, KillCommand | ResetCommand) and message.scope != "account":
         return None
+    if isinstance(message, DeadLetter) and message.topic == MARKET_RAW.name and message.reason not in UNREADABLE:
+        return None  # what a market sent, and which share of it is refused, is evidence
     return "desk"
 
 
@@ -78,6 +91,8 @@ def make(limits: KillLimits) -> Step:
                 return row, _risk(row, message, limits)
             case GateEvidence():
                 return row, _evidence(row, message, limits)
+            case DeadLetter():
+                return row, _dead_letter(row, message, limits)
         return row, UNCHANGED
 
     return step
@@ -106,12 +121,31 @@ def _evidence(row: SwitchRow, evidence: GateEvidence, limits: KillLimits) -> Seq
     return _trip(row, "evidence", text, evidence.ts_event_ns)
 
 
+def _dead_letter(row: SwitchRow, letter: DeadLetter, limits: KillLimits) -> Sequence[Out]:
+    """What one part of the desk says and another cannot read: a few are an accident, more are a broken desk.
+
+    A letter that a crash has sent twice counts once.
+    """
+    oldest_ns = row.ts_event_ns - MINUTE_NS
+    row.letters = {source: ts_ns for source, ts_ns in row.letters.items() if ts_ns > oldest_ns}
+    limit = limits.dead_letters_per_minute_max
+    if len(row.letters) <= (limit or 0):  # one above the limit is enough to know
+        row.letters.setdefault(letter.source, row.ts_event_ns)
+    count = len(row.letters)
+    if row.state is TradingState.HALTED or (limit is not None and count <= limit):
+        return ()
+    text = f"dead_letters_per_minute={count} dead_letters_per_minute_max={limit}, the last of {letter.source}"
+    return _trip(row, "dead letters", f"{text}: {letter.reason} {letter.field}", row.ts_event_ns)
+
+
 def breached(risk: RiskEvent, limits: KillLimits) -> str:
     """The first kill limit that is broken or not set, with its numbers; empty when none is."""
     start_usd = risk.nav_usd - risk.pnl_usd
     loss = -risk.pnl_usd / start_usd if start_usd > 0 else 1.0
     if limits.loss_frac_max is None or limits.drawdown_frac_max is None or limits.psr_min is None:
         return "a kill limit is not set"
+    if limits.dead_letters_per_minute_max is None:
+        return "dead_letters_per_minute_max is not set"
     if loss > limits.loss_frac_max:
         return f"loss_frac={loss:.4f} loss_frac_max={limits.loss_frac_max}"
     if risk.drawdown_frac > limits.drawdown_frac_max:

@@ -37,6 +37,12 @@ EXPONENT_MAX = 18
 EVIDENCE_EVERY_NS = 1_000_000_000
 """Evidence for the data gate goes out once a second of event time and instrument."""
 
+HALF_LIFE_NS = 60_000_000_000
+"""Records fade out of the share that was refused: after a good morning, a source that fails must show in a minute."""
+
+RECENT_MIN = 20
+"""Of fewer records one that is refused says nothing about the source."""
+
 UNKNOWN = "?"
 """Row of all instruments that are not in the catalogue: a flood of invented names does not grow the table."""
 
@@ -55,11 +61,13 @@ def step(state: SequenceState | None, record: Record) -> tuple[SequenceState, Se
         return _heartbeat(state, message)
     if not state.instrument:
         state.instrument = key(message)
+    state.recent += 1.0
     try:
         check_order(state, message, replayed=record.replayed)
         event = normalise(message)
     except RefusedError as refused:
         state.refused += 1
+        state.recent_refused += 1.0
         return state, [_letter(record, refused)]
     take(state, message)
     state.accepted += 1
@@ -81,16 +89,21 @@ def refuse(states: Sequence[SequenceState], record: Record) -> Out | None:
 
 
 def _heartbeat(state: SequenceState, message: Heartbeat) -> tuple[SequenceState, Sequence[Out]]:
-    """What share of an instrument's records was refused, and how old the last good one is.
+    """What share of an instrument's records was refused lately, and how old the last good one is.
 
     Of names that we do not trade there is no data to judge: they are all refused, each with a dead letter, and must not
     stop what we do trade.
     """
-    total = state.accepted + state.refused
-    if total == 0 or state.instrument == UNKNOWN or message.ts_event_ns < state.evidence_ns + EVIDENCE_EVERY_NS:
+    if (
+        state.accepted + state.refused == 0
+        or state.instrument == UNKNOWN
+        or message.ts_event_ns < state.evidence_ns + EVIDENCE_EVERY_NS
+    ):
         return state, UNCHANGED
+    numbers = {"data.refused_frac": state.recent_refused / max(state.recent, RECENT_MIN)}
+    fade = 0.5 ** ((message.ts_event_ns - state.evidence_ns) / HALF_LIFE_NS) if state.evidence_ns else 1.0
     state.evidence_ns = message.ts_event_ns
-    numbers = {"data.refused_frac": state.refused / total}
+    state.recent, state.recent_refused = state.recent * fade, state.recent_refused * fade
     if state.accepted:
         numbers[DATA_AGE] = max(0.0, (message.ts_event_ns - state.ts_event_ns) / 1e9)
     facts = [

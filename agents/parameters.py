@@ -49,7 +49,8 @@ class Limits(Parameters):
 
     Ages and windows are in buckets of event time but `account_age_s_max`, as the broker's values have wall time.
     `trading_weekdays` counts from Monday = 0, `trading_minutes_utc` is [from, to) in minutes of the UTC day. Children
-    of an intent are at most `pov_frac_max` of the volume that its average day (`adv_lots`) brings in one bucket.
+    of an intent are at most `pov_frac_max` of the volume that its average day (`adv_lots`) brings in one bucket, and of
+    that which the last `pov_window_buckets` brought (older ones fade out).
     """
 
     order_lots_max: int | None = None
@@ -70,6 +71,7 @@ class Limits(Parameters):
     repeat_orders_max: int | None = None
     repeat_window_buckets: int | None = None
     pov_frac_max: float | None = None
+    pov_window_buckets: int | None = None
     adv_lots: dict[str, int] | None = None
     restricted: tuple[str, ...] | None = None
     strategies: tuple[str, ...] | None = None
@@ -87,6 +89,7 @@ class KillLimits(Parameters):
     psr_min: float | None = None
     covariance_drift_max: float | None = None
     refused_records_frac_max: float | None = None
+    dead_letters_per_minute_max: int | None = None
     position_breaks_max: float | None = None
     pacing_violations_max: float | None = None
     connection_failures_max: float | None = None

@@ -28,13 +28,16 @@ GAPS_MAX = 64
 class SequenceState:
     """The last record taken of one instrument, the numbers passed over, and how many were taken and refused.
 
-    `evidence_ns` is the event time of the heartbeat that the last evidence came with; `gaps` are (first, last), rising.
+    `recent` and `recent_refused` are counts that fade. `evidence_ns` is the event time of the heartbeat that the last
+    evidence came with; `gaps` are (first, last), rising.
     """
 
     seq: int = -1
     ts_event_ns: int = 0
     accepted: int = 0
     refused: int = 0
+    recent: float = 0.0
+    recent_refused: float = 0.0
     evidence_ns: int = 0
     instrument: str = ""
     gaps: list[tuple[int, int]] = field(default_factory=list)

@@ -81,13 +81,13 @@ def watch_the_broker(app: faust.App, settings: Settings) -> None:
     app.task(copy)
 
 
-def publisher(app: faust.App) -> Callable[[Topic, str, Message], Awaitable[None]]:
-    """What sends a message and awaits that Kafka has it."""
+def publisher(app: faust.App) -> Callable[..., Awaitable[None]]:
+    """What sends messages, as (topic, key, message), in their order, and awaits that Kafka has them all."""
 
-    async def publish(topic: Topic, key: str, message: Message) -> None:
+    async def publish(*said: tuple[Topic, str, Message]) -> None:
         headers = [(SENT_HEADER, str(time.time_ns()).encode())]
-        value = message.model_dump_json().encode()
-        await (await app.producer.send(topic.name, key.encode(), value, 0, None, headers))
+        records = [(t.name, 0, key.encode(), message.model_dump_json().encode(), headers) for t, key, message in said]
+        await asyncio.gather(*await app.producer.hand_over(records))
 
     return publish
 

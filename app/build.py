@@ -18,9 +18,8 @@ from typing import Final
 
 from agents.catalogue import GROUPS
 from app.settings import Settings
-from contracts.base import Message
 from contracts.controls import WorkerState
-from contracts.topics import WORKERS, Topic
+from contracts.topics import WORKERS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCES: Final = ("agents", "app", "connectors", "contracts", "quant", "tables")
@@ -41,7 +40,7 @@ def build() -> str:
     return digest.hexdigest()
 
 
-async def say(settings: Settings, group: str, publish: Callable[[Topic, str, Message], Awaitable[None]]) -> None:
+async def say(settings: Settings, group: str, publish: Callable[..., Awaitable[None]]) -> None:
     """Say who this worker is and what it runs, until cancelled."""
     worker = f"{settings.prefix}-{group}-{settings.instance}"
     groups = tuple(GROUPS) if group == "all" else (group,)
@@ -53,5 +52,5 @@ async def say(settings: Settings, group: str, publish: Callable[[Topic, str, Mes
             configuration_hash=settings.configuration_hash,
             ts_ns=time.time_ns(),
         )
-        await publish(WORKERS, worker, state)
+        await publish((WORKERS, worker, state))
         await asyncio.sleep(EVERY_S)

@@ -72,7 +72,7 @@ DENIALS: Final[dict[Denial, Meaning]] = {
         "C5", "the order to amend or cancel does not work, or an amend of it is not settled", "", "–"
     ),
     D.PARTICIPATION_EXCEEDS_MAXIMUM: Meaning(
-        "C3", "an amend to more than its share of the volume", "pov_frac_max, adv_lots", "–"
+        "C3", "an amend to more than its share of the volume", "pov_frac_max, pov_window_buckets, adv_lots", "–"
     ),
     D.MIXED_FLEET: Meaning(
         "–", "a worker runs another build or configuration, or none has said what it runs", "", "end the upgrade"

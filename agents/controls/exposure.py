@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agents.controls.case import Case, Finding, over
+from agents.controls.state import AdmissionState
 from agents.parameters import Limits
 from contracts.controls import Denial
 from contracts.instruments import INSTRUMENTS
@@ -32,8 +33,9 @@ def participation(case: Case) -> list[Finding]:
     An amend has no children: it may not make an order larger than the share, nor a child larger than it was cut.
     """
     _, found = case.limit("pov_frac_max")
-    volumes, missing = case.limit("adv_lots")
-    found += missing
+    _, missing = case.limit("pov_window_buckets")
+    volumes, without = case.limit("adv_lots")
+    found += missing + without
     if volumes is not None and case.intent.instrument not in volumes:
         found.append((Denial.LIMIT_NOT_SET, f"adv_lots.{case.intent.instrument}"))
     working = case.working
@@ -42,16 +44,19 @@ def participation(case: Case) -> list[Finding]:
     if working.child:
         numbers = f"order_lots={case.intent.quantity_lots} child_lots={working.order_lots}"
         return [*found, (Denial.PARTICIPATION_EXCEEDS_MAXIMUM, numbers)]
-    share = share_lots(case.intent, case.limits)
+    share = share_lots(case.state, case.intent, case.limits)
     return found + over(Denial.PARTICIPATION_EXCEEDS_MAXIMUM, "order_lots", case.lots, "share_lots", share)
 
 
-def share_lots(intent: OrderIntent, limits: Limits) -> int | None:
-    """Largest child of an intent, at least one lot; None without a limit, which denies elsewhere."""
+def share_lots(state: AdmissionState, intent: OrderIntent, limits: Limits) -> int | None:
+    """Most lots of one child: a share of what an average day brings in one bucket, or of what traded lately if it is
+    less. One lot where that is nothing, as an order has no smaller size; None when the limits say nothing.
+    """
     if limits.pov_frac_max is None or intent.instrument not in (limits.adv_lots or {}):
         return None
-    volume = (limits.adv_lots or {})[intent.instrument] * intent.bucket_ns / SESSION_NS
-    return max(1, int(limits.pov_frac_max * volume))
+    mark = state.marks.get(intent.instrument)
+    average_lots = (limits.adv_lots or {})[intent.instrument] * intent.bucket_ns / SESSION_NS
+    return max(1, int(limits.pov_frac_max * min(average_lots, mark.volume_lots if mark is not None else 0.0)))
 
 
 def exposure(case: Case) -> list[Finding]:

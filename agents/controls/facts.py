@@ -79,7 +79,11 @@ def in_force(state: AdmissionState, limits: Limits, ts_event_ns: int) -> Limits:
 
 def _mark(state: AdmissionState, signal: SignalEvent, limits: Limits) -> None:
     name, now_ns = signal.instrument, signal.ts_event_ns
-    state.marks[name] = Mark(signal.bid_ticks, signal.ask_ticks, signal.halted, now_ns)
+    before = state.marks.get(name)
+    volume_lots, buckets = (before.volume_lots, before.buckets) if before is not None else (0.0, 0)
+    buckets = min(buckets + 1, limits.pov_window_buckets or 1)
+    volume_lots += (signal.volume_lots - volume_lots) / buckets
+    state.marks[name] = Mark(signal.bid_ticks, signal.ask_ticks, signal.halted, now_ns, volume_lots, buckets)
     reference = state.references.get(name)
     period_ns = (limits.price_move_period_buckets or 0) * signal.bucket_ns
     if reference is None or now_ns - reference.start_ns >= period_ns:

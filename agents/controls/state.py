@@ -10,12 +10,17 @@ from contracts.orders import OrderIntent, OrderState, SessionState
 
 @dataclass(slots=True)
 class Mark:
-    """Last quote of an instrument, from the bucket that ended at `ts_event_ns`."""
+    """Last quote of an instrument, from the bucket that ended at `ts_event_ns`.
+
+    `volume_lots` is what traded in a bucket, on average over the last ones, of which there were `buckets`.
+    """
 
     bid_ticks: int
     ask_ticks: int
     halted: bool
     ts_event_ns: int
+    volume_lots: float = 0.0
+    buckets: int = 0
 
 
 @dataclass(slots=True)

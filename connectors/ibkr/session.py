@@ -60,7 +60,13 @@ CHECK_S: Final = 0.1
 REQUEST_ID_MIN: Final = 900_000_000
 """Ids of requests, far from those of orders: an error names nothing but a number."""
 
-Publish = Callable[[Topic, str, Message], Awaitable[None]]
+Said = tuple[Topic, str, Message]
+
+Publish = Callable[..., Awaitable[None]]
+"""Sends any number of `Said`, in their order."""
+
+SAID_MAX: Final = 500
+"""Messages that share one round trip to Kafka: the snapshot of a busy day has thousands."""
 
 
 class Address(NamedTuple):
@@ -79,7 +85,7 @@ class IbkrSession:
         self._address = address
         self._publish = publish
         self._back_off_s = after_s
-        self._said: asyncio.Queue[tuple[Topic, str, Message]] = asyncio.Queue()
+        self._said: asyncio.Queue[Said] = asyncio.Queue()
         self._ears = Ears(address.client_id, self._say, self._on_error, self._on_next_id)
         self.pacing = Pacing()
         self._ib = hearing_ib(self._ears, self.pacing.count)
@@ -295,9 +301,11 @@ class IbkrSession:
             self._said.put_nowait((BROKER_EVENTS, key, message))
 
     async def _pump(self) -> None:
-        """Publish what was said, in its order."""
+        """Publish what was said, in its order, all that waits at once."""
         while True:
-            await self._publish(*await self._said.get())
+            said = [await self._said.get()]
+            said += [self._said.get_nowait() for _ in range(min(self._said.qsize(), SAID_MAX))]
+            await self._publish(*said)
 
     def _tell_account(self) -> None:
         account = self.sender.account

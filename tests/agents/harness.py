@@ -71,6 +71,7 @@ def signal(second: int, instrument: str, ret: float = 0.0, **change: Any) -> Sig
         "ask_ticks": 10_001,
         "halted": False,
         "alpha": 0.0,
+        "volume_lots": 0,
         **change,
     }
     return SignalEvent(

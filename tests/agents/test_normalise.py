@@ -177,8 +177,10 @@ def test_unknown_instruments_share_one_row() -> None:
 
 
 def test_evidence_for_the_data_gate_goes_out_once_a_second_of_event_time() -> None:
-    three_good_one_twice = [book(seq, GOOD_BID, GOOD_ASK) for seq in (0, 1, 2, 2)]
-    state, _ = fold(normalise.step, three_good_one_twice)
+    one_in_four_twice = [
+        book(seq, GOOD_BID, GOOD_ASK) for three in range(0, 45, 3) for seq in (*range(three, three + 3), 0)
+    ]
+    state, _ = fold(normalise.step, one_in_four_twice)
     _, outputs = fold(normalise.step, [heartbeat(10.0), heartbeat(10.5), heartbeat(11.0)], state)
     facts = sent(outputs, "gate_evidence")
     evidence = [fact for fact in facts if fact.name == "data.refused_frac"]
@@ -187,6 +189,19 @@ def test_evidence_for_the_data_gate_goes_out_once_a_second_of_event_time() -> No
     assert {fact.instrument for fact in facts} == {"SPY"}
     ages = [fact.value for fact in facts if fact.name == "data.age_s"]
     assert ages[1] == ages[0] + 1.0 > 0.0, "heartbeats alone do not make data fresh"
+
+
+def test_a_source_that_fails_after_a_good_morning_shows_within_a_minute() -> None:
+    good = [book(seq, GOOD_BID, GOOD_ASK) for seq in range(10_000)]
+    state, _ = fold(normalise.step, [*good, heartbeat(10.0), heartbeat(11.0), heartbeat(911.0)])
+    bad = [book(0, GOOD_BID, GOOD_ASK)] * 50
+    _, outputs = fold(normalise.step, [*bad, heartbeat(912.0)], state)
+    assert next(fact.value for fact in sent(outputs, "gate_evidence") if fact.name == "data.refused_frac") > 0.5
+
+
+def test_one_refused_record_of_a_quiet_instrument_is_no_failing_source() -> None:
+    _, outputs = fold(normalise.step, [book(0, GOOD_BID, GOOD_ASK), book(0, GOOD_BID, GOOD_ASK), heartbeat(10.0)])
+    assert [fact.value for fact in sent(outputs, "gate_evidence") if fact.name == "data.refused_frac"] == [0.05]
 
 
 def test_names_that_nobody_trades_do_not_close_the_data_gate_for_those_that_are_traded() -> None:

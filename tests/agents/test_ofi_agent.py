@@ -66,6 +66,11 @@ def test_trades_add_up_with_the_sign_of_the_aggressor() -> None:
     assert (event.trade_lots, event.events, event.ofi_lots) == (-30, 2, 0)
 
 
+def test_the_volume_is_what_both_sides_traded_in_the_bucket() -> None:
+    traded = (trade(0.2, 70, "BUY"), trade(0.3, 100, "SELL"), heartbeat(1), trade(1.5, 5, "SELL"), heartbeat(2))
+    assert [event.volume_lots for event in events(quote(0.1, (100, 200), (102, 300)), *traded)] == [170, 5]
+
+
 def test_the_next_event_closes_the_bucket_and_counts_in_its_own() -> None:
     [first, second] = events(
         quote(0.5, (100, 200), (102, 300)), quote(1.5, (101, 50), (102, 300), ts_ingest_ns=99), heartbeat(2)

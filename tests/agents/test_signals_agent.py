@@ -27,6 +27,7 @@ def flow(second: int, lots: int, mid: tuple[int, int] = (200, 200), source: Any 
         ofi_lots=lots,
         depth_lots=100.0,
         trade_lots=0,
+        volume_lots=40,
         events=1,
         mid_open_half_ticks=mid[0],
         mid_close_half_ticks=mid[1],

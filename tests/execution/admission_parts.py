@@ -84,8 +84,14 @@ def verdict(stage: int = 1, word: Verdict = Verdict.PASS, lives_buckets: int = 6
 
 
 def mark(
-    instrument: str = "SPY", bid: int = 60_000, ask: int = 60_001, later: int = 0, halted: bool = False
+    instrument: str = "SPY",
+    bid: int = 60_000,
+    ask: int = 60_001,
+    later: int = 0,
+    halted: bool = False,
+    volume: int = 1_000_000,
 ) -> SignalEvent:
+    """A bucket in which more traded than an average day brings, unless told otherwise."""
     return SignalEvent(
         instrument=instrument,
         ts_event_ns=NOW_NS + later * BUCKET_NS,
@@ -98,6 +104,7 @@ def mark(
         ret=0.0,
         bid_ticks=bid,
         ask_ticks=ask,
+        volume_lots=volume,
         halted=halted,
     )
 

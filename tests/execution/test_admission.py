@@ -328,6 +328,30 @@ def test_a_large_intent_goes_out_in_children_that_add_up_to_it() -> None:
     assert len({c.intent_id for c in front.commands}) == len({c.order_id for c in front.commands}) == 3
 
 
+def test_a_child_is_no_larger_than_a_share_of_what_really_traded() -> None:
+    """An average day says 320; but only 50 lots traded in the bucket, of which a tenth is 5."""
+    front = Front(mark(volume=50), limits=with_limits(pov_window_buckets=1))
+    front.decide(intent(1, quantity_lots=20))
+    assert front.commands[-1].quantity_lots == 5
+    first: dict[str, Any] = {"intent_id": front.commands[-1].intent_id, "order_id": front.commands[-1].order_id}
+    front.tell(report(1, kind="FILL", fill=5, lots=5, **first), risk(-1), mark(later=1, volume=80))
+    assert front.commands[-1].quantity_lots == 8
+
+
+def test_where_nothing_traded_the_child_is_one_lot() -> None:
+    front = Front(mark(volume=0), limits=with_limits(pov_window_buckets=1))
+    front.decide(intent(1, quantity_lots=20))
+    assert [command.quantity_lots for command in front.commands] == [1]
+
+
+def test_one_busy_bucket_does_not_make_a_liquid_market() -> None:
+    """Ten lots a bucket for long, and a thousand once: over ten buckets that is 109 in each."""
+    quiet = [mark(volume=10)] * 200
+    front = Front(*quiet, mark(volume=1_000), limits=with_limits(pov_window_buckets=10))
+    front.decide(intent(1, quantity_lots=40))
+    assert [command.quantity_lots for command in front.commands] == [10]
+
+
 def test_a_kill_ends_the_children_to_come() -> None:
     front = Front(limits=WIDE)
     front.decide(intent(1, quantity_lots=700))

@@ -18,7 +18,15 @@ from connectors.ibkr.calendar import expected_outage, second_factor_due
 from connectors.ibkr.errors import ERRORS, Action, lookup, table
 from connectors.ibkr.guard import refusal
 from connectors.ibkr.pacing import MESSAGES_MAX, ORDERS_MAX, WINDOW_S, Pacing
-from contracts.controls import GateEvidence, ResetCommand, ResolveCommand, SwitchEvent, TradingState
+from contracts.controls import (
+    DeadLetter,
+    DeadLetterReason,
+    GateEvidence,
+    ResetCommand,
+    ResolveCommand,
+    SwitchEvent,
+    TradingState,
+)
 from contracts.orders import (
     BrokerPosition,
     DropCopy,
@@ -28,7 +36,7 @@ from contracts.orders import (
     SessionHealth,
     SessionState,
 )
-from contracts.topics import BROKER_EVENTS, EXEC_REPORTS
+from contracts.topics import BROKER_EVENTS, EXEC_REPORTS, TOPICS
 from tests.execution.admission_parts import account as account_value
 from tests.execution.admission_parts import kill, risk, session, switch
 from tests.execution.order_parts import NOW_NS, record
@@ -77,6 +85,7 @@ KILL_LIMITS = KillLimits(
     psr_min=0.2,
     covariance_drift_max=0.5,
     refused_records_frac_max=0.1,
+    dead_letters_per_minute_max=2,
     position_breaks_max=1,
     pacing_violations_max=0,
     connection_failures_max=5,
@@ -147,6 +156,40 @@ def test_market_data_that_has_gone_quiet_trips() -> None:
     assert [event.state for event in switched(*quiet, risk(-30))] == [TradingState.ACTIVE]
     event = switched(*quiet, risk(-31))[-1]
     assert (event.state, "data_age_s=61" in event.reason) == (TradingState.HALTED, True)
+
+
+def letter(number: int, topic: str = "order_intents", reason: str = "WRONG_SCHEMA") -> DeadLetter:
+    return DeadLetter(
+        reason=DeadLetterReason(reason),
+        field="side",
+        detail="a test",
+        topic=topic,
+        partition=0,
+        offset=number,
+        contract_version=1,
+        original="",
+    )
+
+
+@pytest.mark.parametrize("topic", [topic.name for topic in TOPICS.values() if topic.dead_letters])
+def test_unreadable_records_of_every_topic_trip_by_their_rate(topic: Any) -> None:
+    letters = [letter(number, topic) for number in range(3)]
+    assert [event.state for event in switched(risk(), *letters[:2], risk())] == [TradingState.ACTIVE]
+    event = switched(risk(), *letters, risk())[-1]
+    assert (event.state, event.by) == (TradingState.HALTED, "dead letters")
+    assert f"dead_letters_per_minute=3 dead_letters_per_minute_max=2, the last of {topic}/0/2" in event.reason
+
+
+def test_a_dead_letter_that_a_crash_sent_twice_and_one_of_long_ago_do_not_add_up() -> None:
+    twice = switched(risk(), letter(1), letter(1), letter(2), letter(2))
+    slowly = switched(risk(), letter(1), letter(2), risk(-61), letter(3), risk(-122), letter(4))
+    assert TradingState.HALTED not in [event.state for event in twice + slowly]
+
+
+def test_invented_names_in_the_market_stop_nobody() -> None:
+    """Their share is evidence for each instrument that we trade; of names that we do not, nothing is asked."""
+    assert killswitch.key(letter(1, "market_raw", "UNKNOWN_INSTRUMENT")) is None
+    assert killswitch.key(letter(1, "market_raw", "MALFORMED_JSON")) == "desk"
 
 
 def test_a_kill_of_a_part_leaves_the_switch_of_the_whole_alone() -> None:

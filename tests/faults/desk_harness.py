@@ -89,8 +89,9 @@ class MiniDesk:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _publish(self, topic: t.Topic, key: str, message: Any) -> None:
-        self.say(topic, key, message)
+    async def _publish(self, *said: tuple[t.Topic, str, Any]) -> None:
+        for topic, key, message in said:
+            self.say(topic, key, message)
 
     def say(self, topic: t.Topic, key: str, message: Any) -> None:
         """Append to the log. What crosses it is what would cross Kafka: bytes."""
@@ -172,6 +173,7 @@ class MiniDesk:
                 ret=0.0,
                 bid_ticks=10_000,
                 ask_ticks=10_001,
+                volume_lots=1_000_000,
                 halted=book.halted,
             )
             self.say(t.SIGNAL_EVENTS, name, signal)

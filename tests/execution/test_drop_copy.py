@@ -1,0 +1,88 @@
+"""The drop copy reads what is new, and is what a whole list of the day would be, on a real socket."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from ib_insync import IB, LimitOrder
+
+from connectors.ibkr import drop_copy
+from connectors.ibkr.drop_copy import Reader
+from connectors.ibkr.sender import contract_of
+from contracts.instruments import INSTRUMENTS
+from contracts.orders import DropCopy
+from tests.gateway.gateway_harness import LocalGateway, local_gateway, until
+
+HOUR_NS = 3_600_000_000_000
+
+
+async def trade(local: LocalGateway, trader: IB, lots: int, side: str = "BUY") -> None:
+    filled = len(local.gateway.broker.executions)
+    trader.placeOrder(contract_of(INSTRUMENTS["SPY"]), LimitOrder(side, lots, 100.01 if side == "BUY" else 100.00))
+    await until(lambda: len(local.gateway.broker.executions) > filled)
+
+
+def an_hour_ago(local: LocalGateway) -> None:
+    """All executions so far become an hour older."""
+    executions = local.gateway.broker.executions
+    executions[:] = [dataclasses.replace(one, ts_ns=one.ts_ns - HOUR_NS) for one in executions]
+
+
+async def whole(ib: IB) -> DropCopy:
+    """What somebody sees who asks for everything."""
+    return await Reader(ib).read()
+
+
+def same(one: DropCopy, other: DropCopy) -> bool:
+    return one.model_copy(update={"ts_ns": other.ts_ns}) == other
+
+
+async def test_a_copy_asks_for_what_is_new_and_is_what_a_whole_list_would_be() -> None:
+    async with local_gateway() as local:
+        trader, ib = IB(), IB()
+        await trader.connectAsync("127.0.0.1", local.port, clientId=7)
+        await ib.client.connectAsync("127.0.0.1", local.port, 8, 4.0)
+        reader = Reader(ib)
+        for lots in (10, 20, 30):
+            await trade(local, trader, lots)
+        an_hour_ago(local)
+        await trade(local, trader, 5)
+        assert (await reader.read()).executions == 4
+        await trade(local, trader, 40, "SELL")
+        copy = await reader.read()
+        listed = len(ib.wrapper.fills)
+        assert (copy.executions, copy.executed_lots, copy.positions) == (5, {"SPY": 25}, {"SPY": 25})
+        assert listed == 2, "the three of an hour ago are not listed again"
+        local.gateway.office.correct(local.gateway.broker.executions[-1], 10_001)
+        copy = await reader.read()
+        assert copy.executions == 5, "a correction is the same execution"
+        assert same(copy, await whole(ib))
+        trader.disconnect()
+        ib.disconnect()
+
+
+async def test_the_whole_list_brings_corrections_of_old_executions_and_the_end_of_the_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with local_gateway() as local:
+        trader, ib = IB(), IB()
+        await trader.connectAsync("127.0.0.1", local.port, clientId=7)
+        await ib.client.connectAsync("127.0.0.1", local.port, 8, 4.0)
+        reader, executions = Reader(ib), local.gateway.broker.executions
+        await trade(local, trader, 10)
+        an_hour_ago(local)
+        await trade(local, trader, 20)
+        await reader.read()
+        old = local.gateway.office.correct(executions[0], 10_002)
+        executions[0] = dataclasses.replace(old, lots=9)
+        assert (await reader.read()).executed_lots == {"SPY": 30}
+        monkeypatch.setattr(drop_copy, "WHOLE_EVERY_S", 0.0)
+        assert (await reader.read()).executed_lots == {"SPY": 29}
+        local.gateway.order_faults.midnight_ns = local.gateway.now_ns()
+        copy = await reader.read()
+        assert (copy.executions, copy.executed_lots) == (0, {})
+        await trade(local, trader, 1)
+        assert same(await reader.read(), await whole(ib))
+        trader.disconnect()
+        ib.disconnect()
