@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from benchmarks.ofi_job.job import BUCKET_NS, Place
 from connectors.kafka.jars import Progress
 
 Command = Callable[[Place], Sequence[str]]
-NAMES = ("shell", "faust", "quix", "bytewax", "streams", "streams_tuned", "bare")
+NAMES = ("shell", "shell_2", "faust", "quix", "bytewax", "streams", "streams_tuned", "streams_2", "bare")
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """`part`: it runs on the first part of the events. `changelog`: it needs its changelog topic made for it."""
+    """`part`: it runs on the first part of the events. `changelog`: it needs its changelog topic made for it.
+
+    `processes`: so many workers share the partitions.
+    """
 
     name: str
     title: str
@@ -28,8 +32,9 @@ class Contestant:
     command: Command
     part: bool = False
     changelog: bool = False
+    processes: int = 1
 
-    def environment(self, place: Place) -> dict[str, str]:
+    def environment(self, place: Place, number: int) -> dict[str, str]:
         """Settings of this project's worker; the others do not look at them."""
         return {
             "PYTHONUNBUFFERED": "1",
@@ -37,6 +42,7 @@ class Contestant:
             "FLOWGATE_PREFIX": place.group,
             "FLOWGATE_KAFKA__BOOTSTRAP": place.bootstrap,
             "FLOWGATE_DATA": place.folder,
+            "FLOWGATE_INSTANCE": str(number),
             "FLOWGATE_DESK__MARKET__BUCKET_MS": str(BUCKET_NS // 1_000_000),
         }
 
@@ -50,11 +56,15 @@ def field(wanted: Sequence[str], folder: Path, progress: Progress) -> list[Conte
     """The wanted contestants, in the order of `NAMES`; what they need is installed or compiled first."""
     makers: dict[str, Callable[[], Contestant]] = {
         "shell": shell,
+        "shell_2": lambda: dataclasses.replace(
+            shell(), name="shell_2", title="**the shell, two workers**", processes=2
+        ),
         "faust": stock_faust,
         "quix": lambda: quix(competitors.interpreter(progress)),
         "bytewax": lambda: bytewax(competitors.interpreter(progress)),
         "streams": lambda: kafka_streams(java.compile_job(folder / "classes", progress)),
         "streams_tuned": lambda: kafka_streams_tuned(java.compile_job(folder / "classes", progress)),
+        "streams_2": lambda: kafka_streams_twice(java.compile_job(folder / "classes", progress)),
         "bare": bare,
     }
     return [makers[name]() for name in NAMES if name in wanted]
@@ -68,6 +78,10 @@ def shell() -> Contestant:
         "memory; a row per key and batch",
         python("shell", "worker", "--without-web", "--loglevel", "warn"),
     )
+
+
+def shell_twice() -> Contestant:
+    return dataclasses.replace(shell(), name="shell_2", title="**this project's shell, two workers**", processes=2)
 
 
 def stock_faust() -> Contestant:
@@ -107,7 +121,7 @@ def kafka_streams(command: Sequence[str]) -> Contestant:
         f"Kafka Streams {java.KAFKA_VERSION} (Java)",
         "Jackson, bound to a class, then checked",
         "RocksDB, as is the default; cache, a record per key and commit",
-        streams(command, "usual"),
+        streams(command, "usual", 1),
     )
 
 
@@ -117,12 +131,21 @@ def kafka_streams_tuned(command: Sequence[str]) -> Contestant:
         "the same, tuned by hand",
         "Jackson's tokens, checked as they pass",
         "memory; cache, a record per key and commit",
-        streams(command, "tuned"),
+        streams(command, "tuned", 1),
     )
 
 
-def streams(command: Sequence[str], style: str) -> Command:
-    return lambda place: [*command, place.bootstrap, place.source, place.target, place.group, place.folder, style]
+def kafka_streams_twice(command: Sequence[str]) -> Contestant:
+    one = kafka_streams(command)
+    title = f"Kafka Streams {java.KAFKA_VERSION}, two threads"
+    return dataclasses.replace(one, name="streams_2", title=title, command=streams(command, "usual", 2))
+
+
+def streams(command: Sequence[str], style: str, threads: int) -> Command:
+    def line(place: Place) -> list[str]:
+        return [*command, place.bootstrap, place.source, place.target, place.group, place.folder, style, str(threads)]
+
+    return line
 
 
 def bare() -> Contestant:

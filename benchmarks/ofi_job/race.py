@@ -74,7 +74,9 @@ class Race:
         broker = await asyncio.to_thread(EmbeddedBroker.prepare, self.folder / "kafka", self._tell)
         properties = broker.folder / "server.properties"
         # The broker stamps each output with its own clock: the times of all contestants come from one place.
-        properties.write_text(properties.read_text() + "log.message.timestamp.type=LogAppendTime\n")
+        # Several workers of a contestant come into their group together.
+        extra = "log.message.timestamp.type=LogAppendTime\ngroup.initial.rebalance.delay.ms=3000\n"
+        properties.write_text(properties.read_text() + extra)
         self.bootstrap = broker.bootstrap
         kafka = self.children.start("kafka", broker.command, {})
         await self._until_kafka_answers(kafka)
@@ -98,16 +100,25 @@ class Race:
         place = Place(self.bootstrap, course.topic, OFI_EVENTS.name, f"job-{name}", str(folder))
         if contestant.changelog:
             await self._create([f"{place.group}-changelog"])
-        environment = {"PYTHONPATH": str(ROOT), **place.environment, **contestant.environment(place)}
+        environment = {"PYTHONPATH": str(ROOT), **place.environment}
         if profile is not None:
             environment["OFI_JOB_PROFILE"] = str(profile)
-        child = self.children.start(name, contestant.command(place), environment, cwd=ROOT)
+        workers = [
+            self.children.start(
+                f"{name}-{number}",
+                contestant.command(place),
+                environment | contestant.environment(place, number),
+                cwd=ROOT,
+            )
+            for number in range(contestant.processes)
+        ]
         try:
-            cpu_s = await self._until_written(child, len(course.expected))
-            rss_mib = peak_rss_mib(child.process.pid)
+            cpu_s = await self._until_written(workers, len(course.expected))
+            rss_mib = sum(peak_rss_mib(worker.process.pid) for worker in workers)
         finally:
-            self.children.stop(child)
-            self.children.forget(child)
+            for worker in workers:
+                self.children.stop(worker)
+                self.children.forget(worker)
         outputs = await self._outputs()
         check(contestant.name, [value for _, value in outputs], course.expected)
         own = [topic for topic in await self._topics() if place.group in topic]
@@ -134,7 +145,7 @@ class Race:
                 writer.close()
                 return
 
-    async def _until_written(self, child: Child, wanted: int) -> float:
+    async def _until_written(self, workers: Sequence[Child], wanted: int) -> float:
         """Wait for so many outputs; returns the processor seconds they took, all of them at the rate after warm-up."""
         written, moved = 0, time.monotonic()
         warm, cpu_s_then = 0, 0.0
@@ -148,12 +159,12 @@ class Race:
                 if now > written:
                     written, moved = now, time.monotonic()
                     if not warm and written >= WARM_UP_FRAC * wanted:
-                        warm, cpu_s_then = written, cpu_s(child.process.pid)
+                        warm, cpu_s_then = written, cpu_s(workers)
                 elif time.monotonic() - moved > STALLED_S:
-                    lines = child.last_lines()
+                    child, lines = workers[0], workers[0].last_lines()
                     raise RaceError(f"{child.name} stopped at {written} of {wanted} outputs; its last lines:\n{lines}")
                 await asyncio.sleep(0.02)
-            return (cpu_s(child.process.pid) - cpu_s_then) * wanted / max(1, wanted - warm)
+            return (cpu_s(workers) - cpu_s_then) * wanted / max(1, wanted - warm)
         finally:
             await consumer.stop()
 
@@ -263,10 +274,13 @@ def peak_rss_mib(pid: int) -> float:
     return int(match[1]) / 1024 if match else 0.0
 
 
-def cpu_s(pid: int) -> float:
-    """Processor seconds of all threads of a process so far; 0 where the kernel does not say."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_s(workers: Sequence[Child]) -> float:
+    """Processor seconds of all threads of some processes so far; 0 where the kernel does not say."""
+    ticks = 0
+    for worker in workers:
+        try:
+            fields = Path(f"/proc/{worker.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

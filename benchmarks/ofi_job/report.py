@@ -50,8 +50,8 @@ The job: read quotes as JSON from 4 partitions, validate them against the contra
 10 s bucket of each instrument in keyed state, publish one `OfiEvent` per instrument and bucket. {events:,} events of
 {instruments} instruments (seed {seed}), {EVENTS_PER_BUCKET} per instrument and bucket, {outputs:,} outputs.
 {len(DEFECTS) + 1} records among the first break the contract, each in another way, and must be refused. The input is
-written once; each run has an empty output topic, a group and a changelog of its own, and a fresh process: one worker,
-one after another.
+written once; each run has an empty output topic, a group and a changelog of its own, and fresh processes: one worker of
+one thread, or two that share the partitions. One contestant runs after another.
 
 - **A number counts only if all outputs are right.** After each run every field of every output is compared with what
   the pure step gives without a broker; an output that is missing, wrong or repeated ends the benchmark.
@@ -65,6 +65,8 @@ one after another.
   the bytes of the state. Quix Streams and Bytewax have an environment of their own (`benchmarks/requirements.lock`).
 - **Kafka Streams** has the same step in Java and a state of fixed width, twice: the usual way, with Jackson's data
   binding and the default store, and tuned by hand, with a parser for this one message and the state in memory. *x
-  Streams* is against the usual way. The JVM works on both cores, compiling and collecting beside the one stream thread.
+  Streams* is against the usual way with one stream thread. Its JVM works on both cores all the same, compiling,
+  collecting and reading beside that thread; a Python worker has one core and no more. So the lines with two workers,
+  and with two threads, are what the whole machine can do.
 - **State records** are what a contestant wrote to its changelog. Bytewax has none: it snapshots to SQLite.
 """

@@ -268,6 +268,7 @@ public final class OfiJob {
             g.writeNumberField("ofi_lots", s.ofi);
             g.writeNumberField("depth_lots", depth);
             g.writeNumberField("trade_lots", s.trade);
+            g.writeNumberField("volume_lots", 0); // as above: quotes alone come in
             g.writeNumberField("events", s.events);
             g.writeNumberField("mid_open_half_ticks", s.midOpen);
             g.writeNumberField("mid_close_half_ticks", s.bid + s.ask);
@@ -281,13 +282,14 @@ public final class OfiJob {
         return bytes.toByteArray();
     }
 
-    /** Arguments: bootstrap servers, input topic, output topic, application id, state folder, usual or tuned. */
+    /** Arguments: bootstrap servers, input topic, output topic, application id, state folder, usual or tuned, threads. */
     public static void main(String[] arguments) {
         Properties settings = new Properties();
         settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, arguments[0]);
         settings.put(StreamsConfig.APPLICATION_ID_CONFIG, arguments[3]);
         settings.put(StreamsConfig.STATE_DIR_CONFIG, arguments[4]);
         settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 1_000);
+        settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, Integer.parseInt(arguments[6]));
         settings.put("auto.offset.reset", "earliest");
         Serde<State> serde = Serdes.serdeFrom((topic, s) -> State.write(s), (topic, bytes) -> State.read(bytes));
         boolean tuned = arguments[5].equals("tuned");
