@@ -72,7 +72,7 @@ def words(seconds: float) -> str:
 
 - **The desk**: one worker per group, all agents, tables and changelogs, the simulated gateway. The time runs from the
   stamp on the event that closed the bucket, put on just before it is sent, to the moment the bytes with the order's
-  reference reach a proxy in front of the gateway. In between lie acknowledged changelog writes at each agent, the
+  reference reach a proxy in front of the gateway. In between lie the changelog writes of claims and decisions, the
   convex optimisation and admission.
 - **Bare hops**: the same feed through as many topics, read and written by plain aiokafka loops in as many processes
   as the desk has on that path: no contract, no table, no changelog, acks=1. The first hop carries all events, those
