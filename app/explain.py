@@ -73,10 +73,13 @@ def broken_links(decisions: Sequence[Any]) -> list[str]:
 
 
 def tell(records: Sequence[tuple[Input, Any]], intent_id: str) -> list[str]:
-    """The story of one intent, a line for each record that names it."""
+    """The story of one intent, a line for each record that names it; a child's has the intent it was cut from."""
+    commands = [message for _, message in records if isinstance(message, OrderCommand)]
+    parents = {command.parent_id for command in commands if command.intent_id == intent_id}
     lines: list[str] = []
     for source, message in records:
-        if intent_id in {getattr(message, name, None) for name in ("intent_id", "amends", "cancels")}:
+        named = {getattr(message, name, None) for name in ("intent_id", "amends", "cancels")}
+        if intent_id in named or (isinstance(message, OrderIntent) and message.intent_id in parents):
             place = f"{source.topic}/{source.partition}/{source.offset}"
             lines += [f"{_time(message)}  {place:<28} {line}" for line in _lines(message)]
     return lines
