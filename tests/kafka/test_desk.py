@@ -102,6 +102,12 @@ async def events_of(stack: Stack, instrument: str) -> list[int]:
     return taken
 
 
+def stands_still(pid: int) -> bool:
+    """Whether every thread of a process has stopped; one that works in the kernel does so a moment later."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return {thread.read_text().rpartition(")")[2].split()[0] for thread in threads} == {"T"}
+
+
 def test_topics_are_created_once_and_compared_and_never_deleted(ingest: Stack) -> None:
     assert command(ingest, "topics", "--apply") == (
         0,
@@ -283,6 +289,7 @@ async def test_a_queue_that_kafka_does_not_take_is_counted_and_empties_when_it_d
         assert queued(producer) == 0
         broker.process.send_signal(signal.SIGSTOP)
         try:
+            await until(lambda: asyncio.to_thread(stands_still, broker.process.pid))
             sent = [await producer.send("market_raw", b"no json", partition=p) for p in range(MARKET_PARTITIONS)]
             assert queued(producer) == MARKET_PARTITIONS, "not yet sent"
             async with asyncio.timeout(DEADLINE_S):
