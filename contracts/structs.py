@@ -42,21 +42,23 @@ class Reader:
     def __init__(self, messages: dict[str, type[Message]]) -> None:
         self._contracts = [message for message in messages.values() if not has_validators(message)]
         self._names = set(INSTRUMENTS)
+        self._new: set[str] = set()
         self._waiting = 0
         self._renew()
 
     def learn(self, message: Message) -> None:
-        """A contract has taken a message that the structs have not."""
+        """A contract has taken a message that the structs have not: for its name, or for something else."""
         name = getattr(message, "instrument", None)
-        if name is None or len(self._names) >= NAMES_MAX:
+        if name is None or name in self._names or len(self._names) >= NAMES_MAX:
             return
-        self._names.add(name)
+        self._new.add(name)
         self._waiting += 1
         if self._waiting >= max(LOT_MIN, len(self._names) // 2):
             self._renew()
 
     def _renew(self) -> None:
-        self._waiting = 0
+        self._names |= self._new
+        self._new, self._waiting = set(), 0
         structs = [struct_of(message, self._names) for message in self._contracts]
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(functools.reduce(operator.or_, structs)).decode
 

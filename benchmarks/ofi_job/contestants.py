@@ -56,9 +56,7 @@ def field(wanted: Sequence[str], folder: Path, progress: Progress) -> list[Conte
     """The wanted contestants, in the order of `NAMES`; what they need is installed or compiled first."""
     makers: dict[str, Callable[[], Contestant]] = {
         "shell": shell,
-        "shell_2": lambda: dataclasses.replace(
-            shell(), name="shell_2", title="**the shell, two workers**", processes=2
-        ),
+        "shell_2": shell_twice,
         "faust": stock_faust,
         "quix": lambda: quix(competitors.interpreter(progress)),
         "bytewax": lambda: bytewax(competitors.interpreter(progress)),
@@ -81,7 +79,7 @@ def shell() -> Contestant:
 
 
 def shell_twice() -> Contestant:
-    return dataclasses.replace(shell(), name="shell_2", title="**this project's shell, two workers**", processes=2)
+    return dataclasses.replace(shell(), name="shell_2", title="**the shell, two workers**", processes=2)
 
 
 def stock_faust() -> Contestant:

@@ -129,6 +129,16 @@ def test_a_new_name_is_judged_by_the_contract_and_then_taken_by_the_struct() -> 
         reader.decode(json.dumps({**example("quote"), "instrument": "new.1"}).encode())
 
 
+def test_messages_that_are_the_contracts_for_another_reason_make_no_new_structs() -> None:
+    """A bar is always read by its contract; each lot of bars of a known name made all structs anew."""
+    topic = TOPICS["market_raw"]
+    reader = Reader(topic.messages)
+    structs_then = reader.decode
+    for _ in range(10 * LOT_MIN):
+        reader.learn(read(topic, json.dumps(example("raw_tick")).encode()))
+    assert reader.decode is structs_then
+
+
 def test_a_flood_of_names_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(structs, "NAMES_MAX", 40)
     topic = TOPICS["market_events"]
