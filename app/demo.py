@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from app.health import examine
 from app.processes import Child, ChildDiedError
 from app.security import OPERATOR, user
 from app.stack import PREFIX, Stack
@@ -21,9 +22,29 @@ from app.watcher import Watcher, until
 from connectors.gateway import ledger
 from connectors.kafka.jars import JarsUnavailableError
 from connectors.market.source import SourceError, SourceInfo, describe
+from contracts import topics
+
+REST_S = 30.0
+"""Longest wait for the desk to have read all of a market that has stopped; workers commit once a second."""
 
 QUIET_S = 15.0
-"""Longest wait for the last fills and commissions after the feed has stopped."""
+"""Longest wait for the last fills and commissions after that."""
+
+MARKET_PATH = frozenset(
+    topic.name
+    for topic in (
+        topics.MARKET_RAW,
+        topics.MARKET_EVENTS,
+        topics.OFI_EVENTS,
+        topics.SIGNAL_EVENTS,
+        topics.CROSS_SECTIONS,
+        topics.COVARIANCE_EVENTS,
+        topics.PORTFOLIO_TARGETS,
+        topics.ORDER_INTENTS,
+        topics.ORDER_COMMANDS,
+    )
+)
+"""From a quote to an order. Other topics carry what comes by the clock, and never rest."""
 
 WARM_UP_BUCKETS = 10
 """Buckets of history that the feed sends at once, so that signals are warm when the market goes on at its speed."""
@@ -128,7 +149,7 @@ async def _trade(stack: Stack, source: str, speed: float, seed: int, duration: f
         began = time.monotonic()
         await _watch(stack, watcher, follow, feed, began, duration, stopping)
         seconds = time.monotonic() - began
-        return await _finish(stack, watcher, feed, seconds)
+        return await _finish(stack, watcher, follow, feed, seconds)
     finally:
         follow.cancel()
         await watcher.stop()
@@ -168,18 +189,15 @@ async def _watch(
         before = events
 
 
-async def _finish(stack: Stack, watcher: Watcher, feed: Child, seconds: float) -> int:
-    """Stop the market, wait for the last fills and commissions, then compare the books."""
+async def _finish(stack: Stack, watcher: Watcher, follow: asyncio.Task[None], feed: Child, seconds: float) -> int:
+    """Stop the market, let the desk come to rest, then compare the books."""
     stack.children.stop(feed)
     stack.children.forget(feed)
-    events = await watcher.market_events()
     seen = watcher.seen
-
-    def quiet() -> bool:
-        view = ledger.read(stack.ledger)
-        return not seen.open_orders and not reconcile(seen, view)
-
-    await until(quiet, QUIET_S)
+    if not await _rest(stack, follow):
+        tell(f"the desk was still at work {REST_S:.0f} s after the market stopped")
+    await until(lambda: not seen.open_orders and not reconcile(seen, ledger.read(stack.ledger)), QUIET_S)
+    events = await watcher.market_events()
     view = ledger.read(stack.ledger)
     differences = reconcile(seen, view)
     tell("")
@@ -190,3 +208,16 @@ async def _finish(stack: Stack, watcher: Watcher, feed: Child, seconds: float) -
         tell("no order was filled")
         return 1
     return 0
+
+
+async def _rest(stack: Stack, follow: asyncio.Task[None]) -> bool:
+    """Wait until all that the market set in motion is done: an event on its way now may be an order in a moment."""
+    deadline = time.monotonic() + REST_S
+    while time.monotonic() < deadline:
+        stack.children.check()
+        if follow.done():
+            follow.result()
+        health = await examine(stack.administrator, 1, PREFIX)
+        if not health.problem and not any(health.lag[key] for key in health.lag if key[1] in MARKET_PATH):
+            return True
+    return False
