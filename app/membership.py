@@ -157,11 +157,19 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
 
         aiokafka takes an empty set for all partitions. Faust empties it when a recovery ends, and then throws away what
         came of the others: a stream went on behind records that nobody had seen, and rows took these for repeats later.
+
+        aiokafka also hands over all that it has of one partition before it comes to the next one. Here a partition that
+        had its turn goes behind the others.
         """
         active = None if active_partitions is None else frozenset(active_partitions)
         if active is not None and not active:
             return {}
-        return await super()._fetch_records(consumer, active, timeout, max_records)
+        records = await super()._fetch_records(consumer, active, timeout, max_records)
+        fetched = consumer._fetcher._records
+        for tp in records:
+            if tp in fetched:
+                fetched.move_to_end(tp)
+        return records
 
     async def seek_to_committed(self) -> Mapping[Any, int]:
         committed: Mapping[Any, int] = await self.call_thread(seek_to_committed, self._consumer)

@@ -27,10 +27,6 @@ from app.membership import ConsumerThread
 from connectors import crash
 from connectors.kafka.backoff import back_off
 
-BATCH_RECORDS_MAX = 4_000
-"""Records of one fetch over all partitions: a few milliseconds of work, so a batch never starves its neighbours."""
-
-
 PACKED_MIN = 8
 """Fewer records than this go out one by one: packing pays when there is something to pack."""
 
@@ -167,12 +163,18 @@ class SingleConsumer(stock.Consumer):  # type: ignore[misc]
 class SingleTransport(stock.Transport):  # type: ignore[misc]
     """Faust's own consumer, one message at a time, with our producer."""
 
+    records_max = 50
     Consumer = SingleConsumer
     Producer = Producer
 
 
 class Transport(stock.Transport):  # type: ignore[misc]
-    """Faust's aiokafka transport with the two classes above."""
+    """Faust's aiokafka transport with the two classes above.
 
+    `records_max`: records of one fetch over all partitions. They are some ten milliseconds of work, so that a partition
+    with much never starves one with little.
+    """
+
+    records_max = 4_000
     Consumer = Consumer
     Producer = Producer

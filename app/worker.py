@@ -28,7 +28,7 @@ from app.security import touched
 from app.settings import Settings, SettingsError, agent_group
 from app.stores import Table
 from app.topics import until_there
-from app.transport import BATCH_RECORDS_MAX, FlowControl, SingleTransport, Transport
+from app.transport import FlowControl, SingleTransport, Transport
 from connectors.kafka.access import MECHANISM, Access
 from contracts.topics import COMPRESSION, DEAD_LETTER_BYTES_MAX
 
@@ -125,6 +125,7 @@ def build(settings: Settings, group: str) -> Application:
     specs = catalogue(group, settings.desk, settings.configuration_hash, build_hash())
     batched = any(topic.batched for spec in specs for topic in spec.outputs)
     listener = workers.listen(settings.health.host, settings.health.port)
+    consuming = Transport if settings.transport == "batched" else SingleTransport
     app = Application(
         f"{settings.prefix}-{group}",
         broker=f"kafka://{settings.kafka.bootstrap}",
@@ -144,7 +145,7 @@ def build(settings: Settings, group: str) -> Application:
         broker_commit_interval=COMMIT_INTERVAL_S,
         broker_session_timeout=settings.kafka.session_s,
         broker_heartbeat_interval=settings.kafka.session_s / HEARTBEATS_PER_SESSION,
-        broker_max_poll_records=BATCH_RECORDS_MAX,
+        broker_max_poll_records=consuming.records_max,
         stream_buffer_maxsize=8,
         topic_replication_factor=settings.kafka.replication,
         table_standby_replicas=1 if group in WITH_STANDBY else 0,
@@ -156,7 +157,6 @@ def build(settings: Settings, group: str) -> Application:
     app.access = settings.kafka.access
     app.membership = Membership(settings.kafka.session_s)
     app.topics_there = functools.partial(until_there, settings.kafka.access, touched(settings.prefix, group, specs))
-    consuming = Transport if settings.transport == "batched" else SingleTransport
     app.transport = consuming(app.conf.broker_consumer, app)
     app.producer_transport = Transport(app.conf.broker_producer, app)
     app.flow_control = FlowControl()
