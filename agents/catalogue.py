@@ -151,7 +151,6 @@ def _execution(desk: Desk, build: str, configuration_hash: str) -> list[AgentSpe
             admission.make(desk.limits, desk.market.universe, Identity(build, configuration_hash)),
             admission.key,
             admission.ADMISSION,
-            write_ahead=True,
             outputs=(t.DECISIONS, t.ORDER_COMMANDS, t.ALERTS),
         ),
         AgentSpec(

@@ -63,9 +63,6 @@ class AgentSpec:
     whoever reads both knows that nothing from before it is still to come. `refuse` judges a broadcast by the states
     of all rows of its partition: if it answers with a dead letter, no row sees the broadcast and it goes no further.
     `outputs` are the topics it may write: its group's user on the broker has the right to write those and no others.
-    `write_ahead`: the row is acknowledged by the changelog, its outputs within it, before they go out, and after a
-    crash they go out again. It is for an agent whose several sources may merge otherwise the second time: what it
-    decided, and perhaps said, it must not decide anew.
     """
 
     name: str
@@ -78,17 +75,11 @@ class AgentSpec:
     forward: Topic | None = None
     refuse: Callable[[Sequence[Any], Record], Out | None] | None = None
     outputs: tuple[Topic, ...] = ()
-    write_ahead: bool = False
 
     @property
     def merges(self) -> bool:
         """Whether it has several sources, and so an order in which it took their batches."""
         return len(self.sources) > 1
-
-    @property
-    def writes_late(self) -> bool:
-        """Whether its rows may be written after those of a few batches more: its one source says the same again."""
-        return self.table is not None and not self.merges and not self.write_ahead
 
 
 def by_desk(_message: Any) -> str:

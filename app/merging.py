@@ -5,7 +5,8 @@ The record is in the first of those rows, so it is there exactly if its effect i
 the next rows; until that is acknowledged, newer rows carry it too. What a crash costs:
 
     before the rows          no row has changed, no record; the batches come again, and are merged anew
-    after the rows           the newest row has the record, and it goes out with the next rows
+    after the rows           the newest row has the record, and it goes out with the next rows; the batches that come
+                             again are left out, and so no record of a topic is in two calls
     after the topic has it   the same: it goes out again, under its number
 
 A number never stands for two orders: it goes to the topic only after a row with it was acknowledged, and whoever comes
@@ -23,7 +24,7 @@ from typing import Any
 
 from contracts.controls import MergeOrder, Taken
 from contracts.topics import MERGE_ORDER
-from tables.rows import Merged, Row, Span
+from tables.rows import Call, Merged, Row, Sent, Span
 
 Batch = tuple[str, int, Sequence[Any]]
 """(topic, partition, records), as the shell takes it."""
@@ -35,17 +36,32 @@ class Merging:
     def __init__(self, agent: str) -> None:
         self._agent = agent
         self._number = 0
+        self._taken: dict[str, int] = {}
         self._without_effect: dict[tuple[str, int], Span] = {}
         self._unsent: tuple[Merged, ...] = ()
         self._carried: tuple[Merged, ...] = ()
         self._sending: list[asyncio.Future[Any]] = []
 
-    def go_on(self, rows: Mapping[str, Row[Any]]) -> None:
-        """Count on from the rows that a recovery has left."""
-        self._unsent = max((row.merged for row in rows.values() if row.merged), key=_number, default=())
-        self._number = _number(self._unsent) if self._unsent else 0
+    def go_on(self, rows: Mapping[str, Row[Any]]) -> tuple[Sent, ...]:
+        """Count on from the rows that a recovery has left; the outputs of the last call, which may not be out."""
+        calls = (row.call for row in rows.values() if row.call is not None)
+        last = max(calls, key=lambda call: call.number, default=Call(((0, ()),), {}, ()))
+        self._number, self._taken = last.number, dict(last.taken)
+        self._unsent = last.merged if self._number else ()
         # Another worker may have had the place in between: then they would stand before what it did, and came after.
         self._without_effect.clear()
+        return last.outbox
+
+    def left(self, batches: Iterable[Batch]) -> list[Batch]:
+        """The batches without what a call before a crash has taken."""
+        left = []
+        for topic, partition, records in batches:
+            taken = self._taken.get(topic, -1)
+            if records[0].offset <= taken:
+                records = [record for record in records if record.offset > taken]
+            if records:
+                left.append((topic, partition, records))
+        return left
 
     def without_effect(self, batches: Iterable[Batch]) -> None:
         """A call that changed no row."""
@@ -55,11 +71,13 @@ class Merging:
                 first, last = min(first, before[2]), max(last, before[3])
             self._without_effect[topic, partition] = topic, partition, first, last
 
-    def next(self, batches: Iterable[Batch]) -> tuple[Merged, ...]:
+    def next(self, batches: Iterable[Batch], outbox: tuple[Sent, ...]) -> Call:
         """A call that changed rows: what the first of them is to carry."""
         self._number += 1
-        self._carried = (*self._unsent, (self._number, (*self._without_effect.values(), *map(_span, batches))))
-        return self._carried
+        spans = (*self._without_effect.values(), *map(_span, batches))
+        self._carried = (*self._unsent, (self._number, spans))
+        self._taken |= {topic: last for topic, _, _, last in spans}
+        return Call(self._carried, dict(self._taken), outbox)
 
     async def tell(self, producer: Any) -> None:
         """Send what rows carry and the topic may not have. It is acknowledged by the time of the next call, or waits.
@@ -83,7 +101,3 @@ class Merging:
 def _span(batch: Batch) -> Span:
     topic, partition, records = batch
     return topic, partition, records[0].offset, records[-1].offset
-
-
-def _number(merged: tuple[Merged, ...]) -> int:
-    return merged[-1][0]

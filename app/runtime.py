@@ -4,17 +4,18 @@ Order of effects for one batch, and what a crash between any two lines costs:
 
     1. decode          bad records become dead letters                      crash: the batch comes again
     2. fold            rows and outputs in memory                           crash: the batch comes again
-    3. send outputs    and await the broker's acknowledgements              crash: outputs are sent again, with the
+    3. write rows      to the changelog, with the outputs in them           crash: rows that were written skip, and the
+                                                                            outputs in them go out
+    4. send outputs    and await the broker's acknowledgements              crash: outputs are sent again, with the
                                                                             same position in their `origin` header: the
                                                                             rows downstream recognise them as repeats
-    4. write rows      to the changelog, await acknowledgements             crash: rows that were written skip
     5. run effects     (orders to the gateway)                              crash: reconciliation settles it
     6. ack the source                                                       crash: the batch comes again, rows skip
 
-An agent with one source, which gives it the same again after a crash, does 4 and 6 for all batches of a tenth of a
-second at once (`AgentSpec.writes_late`). An agent that writes ahead (`AgentSpec.write_ahead`) does 4 before 3, with the
-outputs in the row: a crash between the two sends them again, as they were. The rows of an agent with several sources
-say in which order it took their batches (`app/merging.py`).
+So an agent with several sources, which may merge them otherwise the second time: what it decided, and perhaps said, it
+does not decide anew, and its rows say in which order it took what led to them (`app/merging.py`). An agent with one
+source gets the same again after a crash and says the same: it sends at once, and does 3 and 6 behind that, without the
+outputs, for all batches of a tenth of a second.
 """
 
 from __future__ import annotations
@@ -139,11 +140,10 @@ class AgentShell:
         self._spec = spec
         self._rows = rows
         self._effects = effects
-        self._taken_up: set[tuple[int, int]] = set()
-        self._merging = Merging(spec.name) if spec.merges else None
+        self._merging = Merging(spec.name)
         self._in_order = asyncio.Lock()
         self._late = asyncio.Event()
-        self._generation = 0
+        self._generation = -1
         self._unwritten: set[tuple[int, str]] = set()
         self._unacknowledged: list[Any] = []
 
@@ -164,14 +164,14 @@ class AgentShell:
             events = [event, *(waiting.get_nowait() for _ in range(waiting.qsize()))]
             messages = [event.message for event in events]
             await self.process([(message.tp.topic, message.partition, records_of(message)) for message in messages])
-            if self._spec.writes_late:
+            if self._spec.merges:
+                acknowledge(events)
+            else:
                 self._unacknowledged += events
                 self._late.set()
-            else:
-                acknowledge(events)
 
     async def _write_again_and_again(self) -> None:
-        """The rows of an agent that writes late; of others there are none to write here."""
+        """The rows of an agent with one source; of others there are none to write here."""
         while True:
             await self._late.wait()
             await asyncio.sleep(LATE_S)
@@ -196,9 +196,13 @@ class AgentShell:
                 # A rebalance has thrown the rows away, and what is not acknowledged comes again.
                 self._generation = self._rows.generation
                 self._unacknowledged, self._unwritten = [], set()
+                if self._spec.merges:
+                    # What the last call before it was about to say.
+                    await self._send(self._merging.go_on(self._rows.rows(0)))
+            if self._spec.merges:
+                batches = self._merging.left(batches)
             folded = Folded()
             for topic, partition, batch in batches:
-                await self._go_on(partition)
                 self._fold_batch(topic, partition, batch, folded)
                 crash.at(f"{self._spec.name}:read:{topic}")
             await self._tell(folded, batches)
@@ -206,22 +210,16 @@ class AgentShell:
     async def _tell(self, folded: Folded, batches: Sequence[tuple[str, int, Sequence[Any]]]) -> None:
         """Outputs, rows and effects of what was folded."""
         outputs, name = encoded(folded.outputs), self._spec.name
-        if self._spec.write_ahead:
+        if self._spec.merges:
             await self._write(folded, batches, outputs)
             if outputs:
                 crash.at(f"{name}:written")
-            await self._send(outputs)
-        else:
-            await self._send(outputs)
-            if outputs:
-                crash.at(f"{name}:said")
-            if self._spec.writes_late:
-                self._unwritten |= folded.changed
-                return
-            await self._write(folded, batches, ())
-            if outputs:
-                crash.at(f"{name}:written")
-        if folded.effects and self._effects is not None:
+        await self._send(outputs)
+        if outputs:
+            crash.at(f"{name}:said")
+        if not self._spec.merges:
+            self._unwritten |= folded.changed
+        elif folded.effects and self._effects is not None:
             crash.at(f"{name}:claimed")
             await self._effects(folded.effects)
 
@@ -277,32 +275,16 @@ class AgentShell:
         if self._rows is None:
             return
         if not folded.changed:
-            if self._merging is not None:
-                self._merging.without_effect(batches)
+            self._merging.without_effect(batches)
             return
+        for partition, key in folded.changed:
+            self._rows.rows(partition)[key].call = None
         partition, key = min(folded.changed)
-        first = self._rows.rows(partition)[key]
-        if self._spec.write_ahead:
-            first.outbox = outbox
-        if self._merging is not None:
-            first.merged = self._merging.next(batches)
-            await self._merging.tell(self._app.producer)
+        self._rows.rows(partition)[key].call = self._merging.next(batches, outbox)
+        await self._merging.tell(self._app.producer)
         place = f"{self._spec.name}:claiming" if folded.effects else ""
-        await self._rows.write(self._app, folded.changed, place, whole=self._merging is not None)
-        if self._merging is not None:
-            self._merging.written()
-
-    async def _go_on(self, partition: int) -> None:
-        """Take up what a crash may have cut off, as the rows of this partition tell it: once after a recovery."""
-        if self._rows is None or (self._rows.generation, partition) in self._taken_up:
-            return
-        rows = self._rows.rows(partition)
-        if self._merging is not None:
-            self._merging.go_on(rows)
-        if self._spec.write_ahead:
-            for row in rows.values():
-                await self._send(row.outbox)
-        self._taken_up.add((self._rows.generation, partition))
+        await self._rows.write(self._app, folded.changed, place, whole=True)
+        self._merging.written()
 
     async def _send(self, outputs: Sequence[Sent]) -> None:
         sent = (SENT_HEADER, str(time.time_ns()).encode())

@@ -29,19 +29,32 @@ Merged = tuple[int, tuple[Span, ...]]
 """A number and the batches that were taken under it, in that order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one call of an agent with several sources leaves in the first of the rows it changed.
+
+    `merged`: the order in which it took what led to its rows, and that of calls before it until the topic has them.
+    `taken`: the last offset it has taken of each source; what is at or before it is not taken again.
+    `outbox`: its outputs, which go out once the rows are written.
+    """
+
+    merged: tuple[Merged, ...]
+    taken: dict[str, int]
+    outbox: tuple[Sent, ...]
+
+    @property
+    def number(self) -> int:
+        return self.merged[-1][0]
+
+
 @dataclass(slots=True)
 class Row(Generic[State]):
-    """One row: its partition, the inputs it has seen, its state.
-
-    Of agents that write ahead also the last outputs, and of agents with several sources the order in which they took
-    what led to this row, until the topic has it.
-    """
+    """One row: its partition, the inputs it has seen, its state; and `call` where it is the first row of one."""
 
     partition: int
     seen: dict[str, Position]
     state: State | None = None
-    outbox: tuple[Sent, ...] = ()
-    merged: tuple[Merged, ...] = ()
+    call: Call | None = None
 
     def is_repeat(self, stream: str, position: Position) -> bool:
         """Whether the message at `position` of `stream` is already in this row."""

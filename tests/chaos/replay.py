@@ -9,25 +9,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agents.spec import AgentSpec
+from app.decoding import origin
 from app.runtime import AgentShell, TableRows
 from contracts.controls import MergeOrder
 from contracts.topics import MERGE_ORDER, TOPICS
 from tables.rows import Span
-from tests.shell.fake_log import FakeApp, FakeLog, FakeTable
+from tests.shell.fake_log import FakeApp, FakeLog, FakeTable, Raw, seen_once
 
 
 class Listener(FakeLog):
-    """Hears what the agent says, by topic and key."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard: dict[str, dict[bytes, list[bytes]]] = defaultdict(lambda: defaultdict(list))
+    """Hears what the agent says, and forgets the rest."""
 
     async def hand_over(self, records: Sequence[Any], *, whole: bool = False) -> list[Any]:
-        for topic, _, key, value, _ in records:
+        for topic, partition, key, value, headers in records:
             if topic in TOPICS and topic != MERGE_ORDER.name:
-                self.heard[topic][key].append(value)
+                self.topics[topic].append(Raw(topic, partition, len(self.topics[topic]), key, value, headers))
         return []
+
+
+Said = Mapping[str, Mapping[bytes, Sequence[bytes]]]
+"""What an agent has said: values by topic and key."""
 
 
 Order = Sequence[tuple[Span, ...]]
@@ -45,7 +46,10 @@ def recorded(spec: AgentSpec, records: Iterable[Any], rows: Iterable[bytes]) -> 
         for m in messages
         if m.agent == spec.name
     ]
-    for number, spans in [*told, *(merged for row in rows for merged in codec.decode(row).merged)]:
+    for number, spans in [
+        *told,
+        *(merged for row in rows if (call := codec.decode(row).call) for merged in call.merged),
+    ]:
         assert numbered.setdefault(number, spans) == spans, f"{spec.name}: number {number} stands for two orders"
     assert sorted(numbered) == list(range(1, len(numbered) + 1)), f"{spec.name}: numbers are missing"
     return [numbered[number] for number in sorted(numbered)]
@@ -58,8 +62,8 @@ def replay(spec: AgentSpec, sources: Mapping[str, Sequence[Any]], order: Order) 
 
 def replay_aloud(
     spec: AgentSpec, sources: Mapping[str, Sequence[Any]], order: Order
-) -> tuple[dict[bytes, bytes], dict[str, dict[bytes, list[bytes]]]]:
-    """The same, through the shell's own folding, and what the agent says: values by topic and key."""
+) -> tuple[dict[bytes, bytes], Said]:
+    """The same, through the shell's own folding, and what the agent says."""
     assert spec.table is not None
     listener = Listener()
     table = FakeTable(listener)
@@ -71,16 +75,26 @@ def replay_aloud(
         await shell.write_late()
 
     asyncio.run(fold())
-    return without_what_goes_out(spec, table.data), listener.heard
+    return without_what_goes_out(spec, table.data), said_by(spec, listener.topics)
+
+
+def said_by(spec: AgentSpec, topics: Mapping[str, Sequence[Any]]) -> Said:
+    """What readers take of an agent's outputs: each once, and nobody else's."""
+    said: dict[str, dict[bytes, list[bytes]]] = defaultdict(lambda: defaultdict(list))
+    for topic in {*spec.outputs, *([spec.forward] if spec.forward is not None else [])}:
+        own = [raw for raw in topics.get(topic.name, ()) if origin(raw)[0].startswith(f"{spec.name}/")]
+        for key, value in seen_once(own):
+            said[topic.name][key].append(value)
+    return said
 
 
 def without_what_goes_out(spec: AgentSpec, rows: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """Rows without their outboxes and their part of the merge order."""
+    """Rows without what the calls left in them: outputs, and their part of the merge order."""
     assert spec.table is not None
     codec, kept = spec.table.codec(), {}
     for key, value in rows.items():
         row = codec.decode(value)
-        row.outbox = row.merged = ()
+        row.call = None
         kept[key] = codec.encode(row)
     return kept
 

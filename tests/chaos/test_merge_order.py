@@ -1,4 +1,4 @@
-"""After orders, kills and restarts on real Kafka, the recorded order leads to the rows that the workers have left."""
+"""After orders, kills and restarts on real Kafka, the recorded order leads to the rows and outputs of the workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from contracts.topics import MERGE_ORDER
 from tests.chaos.crash_points import AWAY, quiet
 from tests.chaos.desk import read
 from tests.chaos.floor import QUIET_S, READY_S, Floor
-from tests.chaos.replay import recorded, replay, without_what_goes_out
+from tests.chaos.replay import recorded, replay, replay_aloud, said_by, without_what_goes_out
 
 SEED = int(os.environ.get("FLOWGATE_SEED", "5"))
 KILLS: Final = int(os.environ.get("FLOWGATE_KILLS", "4"))
@@ -95,7 +95,7 @@ async def left(floor: Floor) -> Left:
         hashed = settings.configuration_hash, build()
         specs = [spec for group in ("execution", "risk") for spec in catalogue(group, settings.desk, *hashed)]
     specs = [spec for spec in specs if spec.merges]
-    names = {topic.name for spec in specs for topic in spec.sources} | {MERGE_ORDER.name}
+    names = {topic.name for spec in specs for topic in (*spec.sources, *spec.outputs)} | {MERGE_ORDER.name}
     topics = {name: await read(floor.stack.bootstrap, name) for name in names}
     rows = {}
     for spec in specs:
@@ -112,15 +112,17 @@ def desk() -> Left:
 
 
 @pytest.mark.stack
-def test_the_recorded_order_leads_every_agent_with_several_sources_to_its_rows(desk: Left) -> None:
+def test_the_recorded_order_leads_every_agent_with_several_sources_to_its_rows_and_outputs(desk: Left) -> None:
     assert {spec.name for spec in desk.specs} == MERGING
     for spec in desk.specs:
         order = recorded(spec, desk.topics[MERGE_ORDER.name], desk.rows[spec.name].values())
         print(f"{spec.name}: {len(order)} calls")  # noqa: T201
         assert len(order) > 1, f"{spec.name} has taken nothing"
-        again, live = replay(spec, desk.topics, order), without_what_goes_out(spec, desk.rows[spec.name])
+        again, said = replay_aloud(spec, desk.topics, order)
+        live = without_what_goes_out(spec, desk.rows[spec.name])
         assert again.keys() == live.keys(), spec.name
         assert [key for key in live if again[key] != live[key]] == [], spec.name
+        assert said == said_by(spec, desk.topics), spec.name
 
 
 @pytest.mark.stack

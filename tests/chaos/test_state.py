@@ -89,7 +89,7 @@ async def restoring_seen(records: int) -> tuple[int, int]:
         await asyncio.to_thread(desk.end, desk.workers["gates"])
         producer = AIOKafkaProducer(bootstrap_servers=desk.bootstrap, linger_ms=5)
         await producer.start()
-        row = b'{"partition":0,"seen":{},"state":null,"outbox":[]}'
+        row = b'{"partition":0,"seen":{},"state":null}'
         for number in range(records):
             await producer.send("flowgate-gates-gates-changelog", row, key=str(number % 8).encode(), partition=0)
         await producer.stop()

@@ -127,7 +127,7 @@ def test_the_standby_of_the_gates_takes_over_and_says_what_one_gate_alone_would_
     for spec in catalogue("gates", settings.load().desk, ""):
         rows, heard = replay_aloud(spec, takeover.sources, whole)
         states |= {key.decode(): any_row(value)["state"] for key, value in rows.items()}
-        said |= heard[GATE_VERDICTS.name]
+        said |= {key: list(values) for key, values in heard[GATE_VERDICTS.name].items()}
     verdicts: dict[bytes, list[bytes]] = defaultdict(list)
     for key, value in takeover.result.outputs[GATE_VERDICTS.name]:
         verdicts[key].append(value)

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.decoding import origin
+from tables.rows import Row
+
 
 class Killed(BaseException):
     """kill -9: nothing in the worker runs after it."""
@@ -67,3 +70,16 @@ class FakeTable:
 class FakeApp:
     def __init__(self, log: FakeLog) -> None:
         self.producer = log
+
+
+def seen_once(records: Sequence[Raw]) -> list[tuple[bytes, bytes]]:
+    """What a row-keeping reader takes of a topic: repeats left out by their position."""
+    readers: dict[bytes, Row[None]] = {}
+    taken = []
+    for raw in records:
+        stream, position = origin(raw)
+        row = readers.setdefault(raw.key, Row(0, {}))
+        if not row.is_repeat(stream, position):
+            row.seen[stream] = position
+            taken.append((raw.key, raw.value))
+    return taken

@@ -16,13 +16,11 @@ import pytest
 from agents import ofi, signals
 from agents.parameters import Signals
 from agents.spec import AgentSpec
-from app.decoding import origin
 from app.runtime import AgentShell, TableRows
 from contracts.base import Message
 from contracts.market import Heartbeat, Quote
 from contracts.topics import BROADCAST, MARKET_EVENTS, OFI_EVENTS, SIGNAL_EVENTS
-from tables.rows import Row
-from tests.shell.fake_log import FakeApp, FakeLog, FakeTable, Killed, Raw
+from tests.shell.fake_log import FakeApp, FakeLog, FakeTable, Killed, Raw, seen_once
 
 SECOND = 1_000_000_000
 
@@ -106,19 +104,6 @@ def run(spec: AgentSpec, source: Sequence[Raw], seed: int, dies_at: int, kept: b
         committed = asyncio.run(work(spec, log, source, batches, committed))
     assert committed == len(source)
     return log, died
-
-
-def seen_once(records: Sequence[Raw]) -> list[tuple[bytes, bytes]]:
-    """What a row-keeping reader takes of a topic: repeats left out by their position."""
-    readers: dict[bytes, Row[None]] = {}
-    taken = []
-    for raw in records:
-        stream, position = origin(raw)
-        row = readers.setdefault(raw.key, Row(0, {}))
-        if not row.is_repeat(stream, position):
-            row.seen[stream] = position
-            taken.append((raw.key, raw.value))
-    return taken
 
 
 def table(log: FakeLog) -> dict[bytes, bytes]:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import zlib
 from collections.abc import Generator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from contracts.base import Message
 from contracts.controls import Alert, WorkerState
 from contracts.topics import ALERTS, BROADCAST, DECISIONS, MERGE_ORDER, WORKERS
 from tables.rows import TableSpec
-from tests.chaos.replay import Order, recorded, replay, without_what_goes_out
+from tests.chaos.replay import Order, recorded, replay, replay_aloud, said_by, without_what_goes_out
 from tests.shell.fake_log import FakeApp, FakeLog, FakeTable, Killed, Raw
 
 SEED = 5
@@ -38,7 +39,7 @@ def key(message: Any) -> str:
     return BROADCAST if name == "all" else name
 
 
-SPEC = AgentSpec("chain", "", "", (ALERTS, WORKERS), step, key, CHAIN)
+SPEC = AgentSpec("chain", "", "", (ALERTS, WORKERS), step, key, CHAIN, outputs=(DECISIONS,))
 
 
 def sources(rng: random.Random) -> dict[str, list[Raw]]:
@@ -114,7 +115,7 @@ def rows_of(log: FakeLog) -> dict[bytes, bytes]:
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["send lost", "send kept, acknowledgement lost"])
-def test_after_a_crash_at_any_send_the_recorded_order_leads_to_the_same_rows(kept: bool) -> None:
+def test_after_a_crash_at_any_send_the_recorded_order_leads_to_the_same_rows_and_outputs(kept: bool) -> None:
     print(f"seed {SEED}")  # noqa: T201
     given = sources(random.Random(SEED))
     calm, _ = run(given, SEED, -1, kept)
@@ -122,7 +123,9 @@ def test_after_a_crash_at_any_send_the_recorded_order_leads_to_the_same_rows(kep
     for dies_at in range(1, calm.sends + 1):
         log, died = run(given, SEED, dies_at, kept)
         deaths += died
-        assert replay(SPEC, given, order_of(log)) == rows_of(log), f"crash at send {dies_at}"
+        rows, said = replay_aloud(SPEC, given, order_of(log))
+        assert rows == rows_of(log), f"crash at send {dies_at}"
+        assert said == said_by(SPEC, log.topics), f"crash at send {dies_at}"
     assert deaths == calm.sends
 
 
@@ -136,6 +139,16 @@ def test_any_other_order_leads_elsewhere() -> None:
         if replay(SPEC, given, swapped) != rows_of(log):
             return
     pytest.fail("no two neighbours of the order could be told apart")
+
+
+def test_no_record_is_taken_in_two_calls() -> None:
+    given = sources(random.Random(SEED))
+    calm, _ = run(given, SEED, -1, kept=True)
+    for dies_at in range(1, calm.sends + 1):
+        log, _ = run(given, SEED, dies_at, kept=True)
+        for topic in given:
+            spans = [(first, last) for call in order_of(log) for name, _, first, last in call if name == topic]
+            assert all(last < first for (_, last), (first, _) in pairwise(spans)), f"crash at send {dies_at}"
 
 
 def test_a_call_without_effect_is_told_with_the_next_that_has_one() -> None:
