@@ -17,7 +17,7 @@ from app.runtime import SENT_HEADER
 from app.settings import Settings
 from contracts.base import Message
 from contracts.orders import SessionEvent, SessionState
-from contracts.topics import Topic
+from contracts.topics import EXEC_REPORTS, Topic
 
 if TYPE_CHECKING:
     from connectors.ibkr.session import IbkrSession
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KILL_FILE_S: Final = 0.1
+
+PLACE_S: Final = 0.5
+"""A standby looks this often whether its turn has come."""
 
 Effects = Callable[[Sequence[Any]], Awaitable[None]]
 
@@ -76,6 +79,9 @@ def watch_the_broker(app: faust.App, settings: Settings) -> None:
 
     async def copy() -> None:
         await app.tables.wait_until_recovery_completed()
+        # The gateway has one place for this client id, and it is not the standby's.
+        while not any(tp.topic == EXEC_REPORTS.name for tp in app.assignor.assigned_actives()):
+            await asyncio.sleep(PLACE_S)
         await drop_copy.run(address, publisher(app))
 
     app.task(copy)

@@ -20,7 +20,8 @@ from agents.catalogue import catalogue
 from agents.spec import AgentSpec
 from app import settings as settings_module
 from app.build import build
-from app.stack import PREFIX
+from app.processes import Child
+from app.stack import PREFIX, WORKER_READY
 from app.watcher import until
 from contracts.topics import MERGE_ORDER
 from tests.chaos.crash_points import AWAY, quiet
@@ -44,14 +45,20 @@ class Left:
 
 
 async def disturbed(rng: random.Random) -> Left:
-    """Orders, a worker killed in the middle of them, again and again; a kill by an operator, and its reset."""
+    """Orders, a worker killed in the middle of them, again and again, in the end for good where it has a standby; a
+    kill by an operator, and its reset."""
     floor = Floor(Path(tempfile.mkdtemp(prefix="flowgate-merge-")), lambda _line: None)
     try:
         await floor.start()
+        standby = floor.stack.start_worker("risk", 1)
+        await floor.stack.until_logged(standby, WORKER_READY)
         for group in KILLED:
             await trade(floor, rng.randrange(3, 12))
             await asyncio.sleep(rng.uniform(0.0, 0.3))
             await kill(floor, group)
+        await trade(floor, 3)
+        await lose_risk_for(floor, standby)
+        await trade(floor, 3)
         floor.trading = False
         assert await quiet(floor) == []
         intents = await floor.rest(AWAY)
@@ -83,6 +90,18 @@ async def kill(floor: Floor, group: str) -> None:
         assert await until(lambda: floor.tape.ready_ns > died_ns, READY_S), f"{group} does not come back"
     else:
         assert await until(lambda: _risk_ns(floor) > died_ns, READY_S), f"{group} does not come back"
+
+
+async def lose_risk_for(floor: Floor, standby: Child) -> None:
+    """Kill -9 of the risk worker, which nobody starts again: its standby speaks when the session is over."""
+    lost, died_ns = floor.stack.workers["risk"], time.time_ns()
+    assert "client id is already in use" not in standby.log.read_text(), "a standby knocks at the gateway"
+    lost.process.kill()
+    lost.process.wait()
+    floor.stack.children.forget(lost)
+    floor.stack.workers["risk"] = standby
+    assert await until(lambda: _risk_ns(floor) > died_ns, READY_S), "the standby of risk does not take over"
+    print(f"the standby of risk spoke after {(time.time_ns() - died_ns) / 1e9:.1f} s")  # noqa: T201
 
 
 def _risk_ns(floor: Floor) -> int:
