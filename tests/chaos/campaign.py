@@ -25,7 +25,21 @@ from app.membership import LOST_PLACE_STATUS
 from app.processes import Child
 from app.stack import ROOT
 from contracts.topics import MARKET_RAW
-from tests.chaos.desk import GROUPS, Desk, Market, Result, collect, differences, lag, read, recording, send, until
+from tests.chaos.desk import (
+    GROUPS,
+    TRANSPORT,
+    TRANSPORTS,
+    Desk,
+    Market,
+    Result,
+    collect,
+    differences,
+    lag,
+    read,
+    recording,
+    send,
+    until,
+)
 
 PLACES = (("ingest", 0), ("signals", 0), ("signals", 1))
 SESSION_S = 6.0
@@ -52,7 +66,7 @@ class Disturbances:
 
 
 async def run(
-    market: Market, count: int, seed: int, rate: float, transport: str = "batched", without: str = ""
+    market: Market, count: int, seed: int, rate: float, transport: str = TRANSPORT, without: str = ""
 ) -> tuple[Result, Disturbances]:
     """One run with `count` disturbances at seeded moments, the market sent at `rate` records a second."""
     desk = Desk(Path(tempfile.mkdtemp(prefix="flowgate-chaos-")), transport, SESSION_S)
@@ -199,7 +213,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--records", type=int, default=12_000)
-    parser.add_argument("--transport", choices=("batched", "single"), default="batched")
+    parser.add_argument("--transport", choices=TRANSPORTS, default=TRANSPORT)
     parser.add_argument("--control", action="store_true")
     options = parser.parse_args()
     market = recording(options.seed, options.records)

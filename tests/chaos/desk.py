@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections import defaultdict
@@ -46,6 +47,10 @@ SOURCES = {
 """In the order in which a record passes through them."""
 
 FINISH_S = 120.0
+TRANSPORTS = ("batched", "single")
+TRANSPORT = os.environ.get("FLOWGATE_TRANSPORT", TRANSPORTS[0])
+"""Of the tests that do not name one: `FLOWGATE_TRANSPORT=single make test` runs them all on Faust's own consumer."""
+
 FREEZE_FILE = "freeze"
 
 Market = Sequence[tuple[bytes, bytes, int]]
@@ -93,7 +98,7 @@ class Desk(Stack):
     """Workers that can be frozen at a place, lack a protection, or are many of one group."""
 
     def __init__(
-        self, folder: Path, transport: str = "batched", session_s: float = 10.0, store: str = "memory"
+        self, folder: Path, transport: str = TRANSPORT, session_s: float = 10.0, store: str = "memory"
     ) -> None:
         desk = {
             **desk_settings(describe("synthetic")),

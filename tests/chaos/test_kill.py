@@ -10,11 +10,10 @@ import pytest
 
 from app.membership import LOST_PLACE_STATUS
 from tests.chaos.campaign import run, run_scaling, run_stock, undisturbed
-from tests.chaos.desk import Market, Result, differences, recording
+from tests.chaos.desk import TRANSPORTS, Market, Result, differences, recording
 from tests.chaos.zombie import PLACES, run_zombie
 
 SEED = int(os.environ.get("FLOWGATE_SEED", "5"))
-TRANSPORTS = ("batched", "single")
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from tables.rows import any_row
 from tests.chaos.campaign import undisturbed
 from tests.chaos.desk import (
     GROUPS,
+    TRANSPORTS,
     Desk,
     Market,
     Result,
@@ -75,9 +76,9 @@ def test_partitions_of_a_worker_that_is_stopped_go_on_at_once() -> None:
     assert back_s < SESSION_S / 2
 
 
-async def run_one_stop(market: Market) -> tuple[dict[str, int], dict[str, int]]:
+async def run_one_stop(market: Market, transport: str) -> tuple[dict[str, int], dict[str, int]]:
     """Stop the ingest worker under load: the last record of each partition it has passed on, and what it committed."""
-    desk = Desk(Path(tempfile.mkdtemp(prefix="flowgate-chaos-")))
+    desk = Desk(Path(tempfile.mkdtemp(prefix="flowgate-chaos-")), transport)
     try:
         await desk.start_broker()
         await desk.start_workers(("ingest",))
@@ -96,9 +97,10 @@ async def run_one_stop(market: Market) -> tuple[dict[str, int], dict[str, int]]:
 
 
 @pytest.mark.stack
-def test_a_worker_that_is_stopped_has_committed_all_it_has_passed_on() -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_worker_that_is_stopped_has_committed_all_it_has_passed_on(transport: str) -> None:
     print(f"seed {SEED}")  # noqa: T201
-    passed_on, committed = asyncio.run(run_one_stop(recording(SEED, 2_000)))
+    passed_on, committed = asyncio.run(run_one_stop(recording(SEED, 2_000), transport))
     assert len(passed_on) == MARKET_RAW.partitions
     assert {stream: offset - 1 for stream, offset in committed.items()} == passed_on
 

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.desk import Desk, Market, Result, differences, finished, frozen, left, send, until
+from tests.chaos.desk import TRANSPORT, Desk, Market, Result, differences, finished, frozen, left, send, until
 
 SESSION_S = 3.0
 """Short, so that a test need not wait long for the other worker to take over."""
@@ -25,7 +25,7 @@ class Awake:
     result: Result
 
 
-async def run_zombie(calm: Result, market: Market, place: str, transport: str = "batched", without: str = "") -> Awake:
+async def run_zombie(calm: Result, market: Market, place: str, transport: str = TRANSPORT, without: str = "") -> Awake:
     """Freeze at `place`, let another worker finish the market, wake the first and wait for what it does.
 
     A worker without protection is waited for until what it does can be seen, as it does not end.
