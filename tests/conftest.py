@@ -1,9 +1,10 @@
-"""The fixture shared by all tests against Kafka: the running desk."""
+"""Fixtures shared by all tests: the running desk, and where folders go."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,14 @@ import pytest
 from app.demo import desk_settings
 from app.stack import Stack
 from connectors.market.source import describe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Folders that tests make for their brokers are pytest's, which removes them unless something failed."""
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("scratch"))
+    yield
+    tempfile.tempdir = before
 
 
 def _tell(line: str) -> None:

@@ -15,7 +15,13 @@ from benchmarks.ofi_job.job import BUCKET_NS, Place
 from connectors.kafka.jars import Progress
 
 Command = Callable[[Place], Sequence[str]]
-NAMES = ("shell", "shell_2", "faust", "quix", "bytewax", "streams", "streams_tuned", "streams_2", "bare")
+NAMES = (
+    *("shell", "shell_core", "shell_2", "faust", "quix", "bytewax"),
+    *("streams", "streams_core", "streams_tuned", "streams_2", "bare"),
+)
+ON_ONE_CORE = (
+    "import os, sys; os.sched_setaffinity(0, {max(os.sched_getaffinity(0))}); os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
 
 @dataclass(frozen=True)
@@ -56,11 +62,16 @@ def field(wanted: Sequence[str], folder: Path, progress: Progress) -> list[Conte
     """The wanted contestants, in the order of `NAMES`; what they need is installed or compiled first."""
     makers: dict[str, Callable[[], Contestant]] = {
         "shell": shell,
+        "shell_core": lambda: on_one_core(shell(), "**the shell, on one core**"),
         "shell_2": shell_twice,
         "faust": stock_faust,
         "quix": lambda: quix(competitors.interpreter(progress)),
         "bytewax": lambda: bytewax(competitors.interpreter(progress)),
         "streams": lambda: kafka_streams(java.compile_job(folder / "classes", progress)),
+        "streams_core": lambda: on_one_core(
+            kafka_streams(java.compile_job(folder / "classes", progress)),
+            f"Kafka Streams {java.KAFKA_VERSION}, on one core",
+        ),
         "streams_tuned": lambda: kafka_streams_tuned(java.compile_job(folder / "classes", progress)),
         "streams_2": lambda: kafka_streams_twice(java.compile_job(folder / "classes", progress)),
         "bare": bare,
@@ -80,6 +91,15 @@ def shell() -> Contestant:
 
 def shell_twice() -> Contestant:
     return dataclasses.replace(shell(), name="shell_2", title="**the shell, two workers**", processes=2)
+
+
+def on_one_core(one: Contestant, title: str) -> Contestant:
+    """The same with all its threads on one core; the broker may use both."""
+
+    def line(place: Place) -> list[str]:
+        return [sys.executable, "-c", ON_ONE_CORE, *one.command(place)]
+
+    return dataclasses.replace(one, name=f"{one.name}_core", title=title, command=line)
 
 
 def stock_faust() -> Contestant:

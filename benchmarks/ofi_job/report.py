@@ -36,7 +36,24 @@ def table(results: Mapping[Contestant, Sequence[Result]]) -> str:
             who.state,
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *alike(base)])
+
+
+PAIRS = (
+    ("one core each", "shell_core", "streams_core"),
+    ("the whole machine: two workers, two stream threads", "shell_2", "streams_2"),
+    ("one worker, which has one core, and one stream thread, beside which the JVM uses both", "shell", "streams"),
+)
+
+
+def alike(rates: Mapping[str, float]) -> list[str]:
+    """The shell over Kafka Streams, each pair on the same footing."""
+    lines = [
+        f"| {footing} | {rates[ours]:,.0f} | {rates[theirs]:,.0f} | {ratio(rates[ours], rates[theirs])} |"
+        for footing, ours, theirs in PAIRS
+        if ours in rates and theirs in rates
+    ]
+    return ["| | the shell, events/s | Kafka Streams, events/s | ratio |", "|---|--:|--:|--:|", *lines] if lines else []
 
 
 def ratio(own: float, other: float | None) -> str:
@@ -66,7 +83,7 @@ one thread, or two that share the partitions. One contestant runs after another.
 - **Kafka Streams** has the same step in Java and a state of fixed width, twice: the usual way, with Jackson's data
   binding and the default store, and tuned by hand, with a parser for this one message and the state in memory. *x
   Streams* is against the usual way with one stream thread. Its JVM works on both cores all the same, compiling,
-  collecting and reading beside that thread; a Python worker has one core and no more. So the lines with two workers,
-  and with two threads, are what the whole machine can do.
+  collecting and reading beside that thread; a Python worker has one core and no more. So two pairs have the same
+  hardware on both sides: all threads of a contestant held to one core, and two workers beside two stream threads.
 - **State records** are what a contestant wrote to its changelog. Bytewax has none: it snapshots to SQLite.
 """
