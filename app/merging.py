@@ -19,12 +19,15 @@ source: as nothing changed in between, they may stand in any order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from contracts.controls import MergeOrder, Taken
 from contracts.topics import MERGE_ORDER
 from tables.rows import Call, Merged, Row, Sent, Span
+
+CALL_RECORDS_MAX = 200
+"""The rows and outputs of a call are one batch to Kafka, so there is a limit to what it may come to."""
 
 Batch = tuple[str, int, Sequence[Any]]
 """(topic, partition, records), as the shell takes it."""
@@ -52,16 +55,22 @@ class Merging:
         self._without_effect.clear()
         return last.outbox
 
-    def left(self, batches: Iterable[Batch]) -> list[Batch]:
-        """The batches without what a call before a crash has taken."""
-        left = []
+    def calls(self, batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+        """The batches in calls of at most `CALL_RECORDS_MAX`, without what a call before a crash has taken."""
+        call: list[Batch] = []
+        room = CALL_RECORDS_MAX
         for topic, partition, records in batches:
             taken = self._taken.get(topic, -1)
             if records[0].offset <= taken:
                 records = [record for record in records if record.offset > taken]
-            if records:
-                left.append((topic, partition, records))
-        return left
+            while records:
+                call.append((topic, partition, records[:room]))
+                records, room = records[room:], room - len(call[-1][2])
+                if not room:
+                    yield call
+                    call, room = [], CALL_RECORDS_MAX
+        if call:
+            yield call
 
     def without_effect(self, batches: Iterable[Batch]) -> None:
         """A call that changed no row."""

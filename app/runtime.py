@@ -199,13 +199,12 @@ class AgentShell:
                 if self._spec.merges:
                     # What the last call before it was about to say.
                     await self._send(self._merging.go_on(self._rows.rows(0)))
-            if self._spec.merges:
-                batches = self._merging.left(batches)
-            folded = Folded()
-            for topic, partition, batch in batches:
-                self._fold_batch(topic, partition, batch, folded)
-                crash.at(f"{self._spec.name}:read:{topic}")
-            await self._tell(folded, batches)
+            for call in self._merging.calls(batches) if self._spec.merges else (batches,):
+                folded = Folded()
+                for topic, partition, batch in call:
+                    self._fold_batch(topic, partition, batch, folded)
+                    crash.at(f"{self._spec.name}:read:{topic}")
+                await self._tell(folded, call)
 
     async def _tell(self, folded: Folded, batches: Sequence[tuple[str, int, Sequence[Any]]]) -> None:
         """Outputs, rows and effects of what was folded."""

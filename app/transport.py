@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.transport.drivers import aiokafka as stock
 from faust.types.tuples import ConsumerMessage
 from mode.utils.queues import FlowControlEvent
@@ -29,6 +30,12 @@ from connectors.kafka.backoff import back_off
 
 PACKED_MIN = 8
 """Fewer records than this go out one by one: packing pays when there is something to pack."""
+
+WHOLE_BYTES_MAX = 8 * 2**20
+"""Most that one call may write to a changelog: what a thousand open orders come to when a session begins."""
+
+RECORD_BYTES = 64
+"""More than Kafka adds to a record, or to a batch."""
 
 Outgoing = tuple[str, int, bytes, bytes, list[tuple[str, bytes]]]
 """(topic, partition, key, value, headers)."""
@@ -113,21 +120,20 @@ class Producer(stock.Producer):  # type: ignore[misc]
         """Send records; await the futures for their acknowledgements. Those of one partition stay in order.
 
         aiokafka's own `send` makes a future and wakes the sender for each record, which costs ten times the record;
-        where many go to one partition they are packed here. If they are to be `whole`, two are many: Kafka keeps all
-        of a batch or nothing, and only what is larger than a batch goes as several.
+        where many go to one partition they are packed here. If they are to be `whole` they are one batch, of which
+        Kafka keeps all or nothing; ValueError if it would be larger than Kafka takes.
         """
-        packed_min = 2 if whole else PACKED_MIN
         client = self._ensure_producer()
         by_partition: dict[tuple[str, int], list[Outgoing]] = {}
         for record in records:
             by_partition.setdefault(record[:2], []).append(record)
         pending: list[asyncio.Future[Any]] = []
         for (topic, partition), group in by_partition.items():
-            if len(group) < packed_min:
+            if len(group) < PACKED_MIN and not whole:
                 for _, _, key, value, headers in group:
                     pending.append(await client.send(topic, value, key=key, partition=partition, headers=headers))
                 continue
-            batch = client.create_batch()
+            batch = room_for(client, group) if whole else client.create_batch()
             for _, _, key, value, headers in group:
                 if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
                     pending.append(await client.send_batch(batch, topic, partition=partition))
@@ -151,6 +157,15 @@ class Producer(stock.Producer):  # type: ignore[misc]
             os._exit(2)
         self.app.membership.guard(self._producer._sender)
         back_off(self._producer.client)
+
+
+def room_for(client: Any, rows: Sequence[Outgoing]) -> BatchBuilder:
+    """An empty batch of a client's that takes all of some rows, which have no headers."""
+    needed = sum(len(key) + len(value) + RECORD_BYTES for _, _, key, value, _ in rows) + RECORD_BYTES
+    if needed > WHOLE_BYTES_MAX:
+        raise ValueError(f"{len(rows)} rows of {rows[0][0]} are {needed:,} bytes, and Kafka keeps {WHOLE_BYTES_MAX:,}")
+    accumulator = client._message_accumulator
+    return BatchBuilder(max(needed, accumulator._batch_size), accumulator._compression_type)
 
 
 class SingleConsumer(stock.Consumer):  # type: ignore[misc]

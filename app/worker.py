@@ -28,7 +28,7 @@ from app.security import touched
 from app.settings import Settings, SettingsError, agent_group
 from app.stores import Table
 from app.topics import until_there
-from app.transport import FlowControl, SingleTransport, Transport
+from app.transport import WHOLE_BYTES_MAX, FlowControl, SingleTransport, Transport
 from connectors.kafka.access import MECHANISM, Access
 from contracts.topics import COMPRESSION, DEAD_LETTER_BYTES_MAX
 
@@ -46,7 +46,11 @@ GOODBYE_S = 8.0
 GARBAGE_OBJECTS = 100_000
 """New objects after which the collector looks for circles among them: some 10 MB."""
 
-CHANGELOG = {"segment.bytes": str(16 * 2**20), "min.cleanable.dirty.ratio": "0.1"}
+CHANGELOG = {
+    "segment.bytes": str(16 * 2**20),
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.message.bytes": str(WHOLE_BYTES_MAX),
+}
 """Kafka compacts closed segments only, and a segment is 1 GB unless told otherwise: a start would read all of it."""
 
 WITH_STANDBY = ("portfolio", "risk", "gates")

@@ -196,7 +196,7 @@ class Floor:
         await asyncio.sleep(0.02)  # risk speaks of this bucket before it is acted on
         if self.trading:
             for name in UNIVERSE:
-                await self.say(t.ORDER_INTENTS, name, self._intent(name, now_ns))
+                await self.say(t.ORDER_INTENTS, name, self.intent(name, now_ns))
 
     async def _missing_groups(self, now_ns: int) -> None:
         """The groups that are not here run what the others run: admission asks for all of them."""
@@ -237,7 +237,7 @@ class Floor:
         held = self.tape.seen.positions.get(name)
         return held.position_lots if held else 0
 
-    def _intent(self, name: str, now_ns: int, **changes: Any) -> OrderIntent:
+    def intent(self, name: str, now_ns: int, **changes: Any) -> OrderIntent:
         number, position = next(self._numbers), self.position(name)
         values: dict[str, Any] = {
             "intent_id": f"{number:024x}",
@@ -268,7 +268,7 @@ class Floor:
                 decision = self.tape.decisions.get(wanted.get(name, ""))
                 if name not in wanted or (decision is not None and not decision.admitted):
                     now_ns = time.time_ns()
-                    intent = self._intent(name, now_ns, side="BUY", quantity_lots=RESTING_LOTS, **terms)
+                    intent = self.intent(name, now_ns, side="BUY", quantity_lots=RESTING_LOTS, **terms)
                     wanted[name] = intent.intent_id
                     await self.say(t.ORDER_INTENTS, name, intent)
             if time.monotonic() > deadline:

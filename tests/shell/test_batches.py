@@ -16,13 +16,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from app.stack import Stack
 from app.transport import Producer, SingleTransport, Transport
+from app.worker import CHANGELOG
 from contracts.topics import MARKET_EVENTS, market_partition
 from tests.chaos.desk import Desk, Market, finished, read, recording, send
 
 SEED = 8
 SMALL = market_partition("QQQ")
 FEW, SINGLE = 100, 5
-CHANGELOG = "flowgate-ingest-sequences-changelog"
+ROWS = "flowgate-ingest-sequences-changelog"
 
 
 @dataclass
@@ -45,12 +46,12 @@ async def run(market: Market, transport: str) -> Written:
         await send(desk.bootstrap, backlog, 1e9)
         await desk.start_workers(("ingest",))
         await finished(desk, ("ingest",))
-        events, changelog = await read(desk.bootstrap, MARKET_EVENTS.name), await read(desk.bootstrap, CHANGELOG)
+        events, changelog = await read(desk.bootstrap, MARKET_EVENTS.name), await read(desk.bootstrap, ROWS)
         for record in small[FEW : FEW + SINGLE]:
             await send(desk.bootstrap, [record], 1e9)
             await finished(desk, ("ingest",))
         records_max = (Transport if transport == "batched" else SingleTransport).records_max
-        return Written(records_max, events, len(changelog), len(await read(desk.bootstrap, CHANGELOG)))
+        return Written(records_max, events, len(changelog), len(await read(desk.bootstrap, ROWS)))
     finally:
         desk.stop()
 
@@ -86,21 +87,26 @@ def test_a_row_is_written_once_for_all_records_of_its_key_in_a_batch(written: Wr
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize(("whole", "batches"), [(True, 1), (False, 3)])
-async def test_rows_that_belong_together_reach_kafka_as_one_batch(stack: Stack, whole: bool, batches: int) -> None:
+@pytest.mark.parametrize(
+    ("row_bytes", "whole", "batches"), [(3, True, 1), (700_000, True, 1), (3, False, 3), (700_000, False, 3)]
+)
+async def test_rows_that_belong_together_reach_kafka_as_one_batch(
+    stack: Stack, row_bytes: int, whole: bool, batches: int
+) -> None:
     """Kafka keeps all of a batch or nothing, so a crash cannot cut a call in two."""
     topic = f"rows-{uuid.uuid4().hex}"
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=CHANGELOG)])
     await admin.close()
     client = AIOKafkaProducer(bootstrap_servers=stack.bootstrap, enable_idempotence=True)
     await client.start()
     try:
         producer: Any = object.__new__(Producer)
         producer._ensure_producer = lambda: client
-        sent = await producer.hand_over([(topic, 0, b"key", b"row", []) for _ in range(3)], whole=whole)
+        sent = await producer.hand_over([(topic, 0, b"key", b"x" * row_bytes, []) for _ in range(3)], whole=whole)
         await asyncio.gather(*sent)
         assert len(sent) == batches
+        assert [len(record.value) for record in await read(stack.bootstrap, topic)] == [row_bytes] * 3
     finally:
         await client.stop()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agents.spec import UNCHANGED, AgentSpec, Out, Record
+from app.merging import CALL_RECORDS_MAX
 from app.runtime import AgentShell, TableRows
 from contracts.base import Message
 from contracts.controls import Alert, WorkerState
@@ -78,13 +79,19 @@ class Flying:
         return FakeLog.hand_over(self._log, self._records).__await__()
 
 
-async def live(log: FakeLog, given: dict[str, list[Raw]], committed: dict[str, int], rng: random.Random) -> None:
+async def live(
+    log: FakeLog,
+    given: dict[str, list[Raw]],
+    committed: dict[str, int],
+    rng: random.Random,
+    lots: tuple[int, int] = (1, 5),
+) -> None:
     """One life of a worker; what it finds in its sources at any time is chance. `committed` is where it would be."""
     shell = AgentShell(FakeApp(log), SPEC, TableRows(CHAIN, FakeTable(log)), None)
     while any(committed[topic] < len(records) for topic, records in given.items()):
         call = []
-        for topic in rng.sample(sorted(given), rng.randrange(1, 3)):
-            batch = given[topic][committed[topic] : committed[topic] + rng.randrange(1, 6)]
+        for topic in rng.sample(sorted(given), rng.randint(1, len(given))):
+            batch = given[topic][committed[topic] : committed[topic] + rng.randint(*lots)]
             if batch:
                 call.append((topic, 0, batch))
         await shell.process(call)
@@ -149,6 +156,18 @@ def test_no_record_is_taken_in_two_calls() -> None:
         for topic in given:
             spans = [(first, last) for call in order_of(log) for name, _, first, last in call if name == topic]
             assert all(last < first for (_, last), (first, _) in pairwise(spans)), f"crash at send {dies_at}"
+
+
+def test_a_backlog_is_taken_in_calls_that_fit_into_one_batch() -> None:
+    """Or Kafka would keep a part of its rows after a crash, or refuse the row with its outputs as too large."""
+    said = [
+        WorkerState(worker="a", groups=(), build="", configuration_hash="", ts_ns=n)
+        for n in range(2 * CALL_RECORDS_MAX + 1)
+    ]
+    backlog, log = _written(WORKERS.name, said), FakeLog()
+    asyncio.run(live(log, {WORKERS.name: backlog}, {WORKERS.name: 0}, random.Random(SEED), lots=(len(said), len(said))))
+    sizes = [sum(last - first + 1 for _, _, first, last in call) for call in order_of(log)]
+    assert sizes == [CALL_RECORDS_MAX, CALL_RECORDS_MAX, 1]
 
 
 def test_a_call_without_effect_is_told_with_the_next_that_has_one() -> None:
