@@ -6,10 +6,10 @@ Order of effects for one batch, and what a crash between any two lines costs:
     2. fold            rows and outputs in memory                           crash: the batch comes again
     3. write rows      to the changelog, with the outputs in them           crash: rows that were written skip, and the
                                                                             outputs in them go out
-    4. send outputs    and await the broker's acknowledgements              crash: outputs are sent again, with the
+    4. run effects     (orders to the gateway)                              crash: reconciliation settles it
+    5. send outputs    and await the broker's acknowledgements              crash: outputs are sent again, with the
                                                                             same position in their `origin` header: the
                                                                             rows downstream recognise them as repeats
-    5. run effects     (orders to the gateway)                              crash: reconciliation settles it
     6. ack the source                                                       crash: the batch comes again, rows skip
 
 So an agent with several sources, which may merge them otherwise the second time: what it decided, and perhaps said, it
@@ -207,20 +207,20 @@ class AgentShell:
                 await self._tell(folded, call)
 
     async def _tell(self, folded: Folded, batches: Sequence[tuple[str, int, Sequence[Any]]]) -> None:
-        """Outputs, rows and effects of what was folded."""
+        """Rows, effects and outputs of what was folded."""
         outputs, name = encoded(folded.outputs), self._spec.name
         if self._spec.merges:
             await self._write(folded, batches, outputs)
             if outputs:
                 crash.at(f"{name}:written")
+            if folded.effects and self._effects is not None:
+                crash.at(f"{name}:claimed")
+                await self._effects(folded.effects)
         await self._send(outputs)
         if outputs:
             crash.at(f"{name}:said")
         if not self._spec.merges:
             self._unwritten |= folded.changed
-        elif folded.effects and self._effects is not None:
-            crash.at(f"{name}:claimed")
-            await self._effects(folded.effects)
 
     def _fold_batch(self, topic: str, partition: int, batch: Sequence[Any], folded: Folded) -> None:
         records, bad = decode(TOPICS[topic], partition, batch)
