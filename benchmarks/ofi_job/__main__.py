@@ -10,11 +10,12 @@ import pstats
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
 from app.processes import ChildDiedError
 from benchmarks import page
 from benchmarks.competitors import CompetitorsUnavailableError
-from benchmarks.ofi_job import java, report
+from benchmarks.ofi_job import java, report, stages, workload
 from benchmarks.ofi_job.contestants import NAMES, Contestant, field
 from benchmarks.ofi_job.race import Race, RaceError, Result
 from connectors.kafka.jars import JarsUnavailableError
@@ -23,6 +24,9 @@ SEED = 7
 INSTRUMENTS = 20
 PART = 10
 """Stock Faust gets a tenth of the events."""
+
+PROFILED = 100_000
+"""Events of which the pieces of the work are timed."""
 
 EVENTS_MIN = 40_000
 """Less is over before anything can be measured: a tenth of it is one bucket."""
@@ -84,6 +88,9 @@ async def _compare(chosen: list[str], events: int, runs: int) -> None:
             race.stop()
     where = page.machine(java.version(), load_before)
     table = report.table(results)
+    for own in (runs for contestant, runs in results.items() if contestant.name == "shell"):
+        spent = stages.measure(workload.make(PROFILED, SEED, INSTRUMENTS))
+        table += f"\n\n{stages.table(spent, median(run.cpu_us for run in own))}"
     tell(f"\n{where}\n\n{table}")
     if set(chosen) == set(NAMES):
         outputs = max(run.outputs for own in results.values() for run in own)

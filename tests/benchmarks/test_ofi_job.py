@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import competitors, page
-from benchmarks.ofi_job import workload
+from benchmarks.ofi_job import stages, workload
 from benchmarks.ofi_job.contestants import NAMES, field
 from benchmarks.ofi_job.job import BUCKET_NS, decode
 from benchmarks.ofi_job.race import Race, RaceError, Result, check, rate
@@ -58,6 +58,15 @@ def test_the_input_has_what_tells_careless_implementations_apart(messages: list[
     assert times == sorted(times)
     assert any(ts % BUCKET_NS == 0 for ts in times), "an event on the boundary belongs to the bucket that ends there"
     assert any('"events": 0,' in output for output in workload.expected(messages)), "a silent bucket is an output too"
+
+
+def test_the_pieces_of_the_work_are_timed_on_the_records_of_the_broker(messages: list[workload.Message]) -> None:
+    own = [message for message in messages if message.partition == 1]
+    records = stages.parsed(stages.packed(own))
+    assert [(record.offset, record.value) for record in records] == [(n, m.value) for n, m in enumerate(own)]
+    spent = stages.measure(messages)
+    assert all(us > 0 for us in spent.values())
+    assert "| 0.50 | 20% |" in stages.table(dict.fromkeys(stages.NAMES, 0.5), 2.5)
 
 
 def test_a_section_of_the_page_replaces_itself_and_no_other(tmp_path: Path) -> None:
