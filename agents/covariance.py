@@ -13,7 +13,7 @@ import numpy as np
 
 from agents import parameters
 from agents.spec import Out, Record, Step
-from contracts.controls import GateEvidence
+from contracts.controls import EVIDENCE_MAX, GateEvidence
 from contracts.market import Heartbeat
 from contracts.signals import CovarianceEvent, Mark, SignalEvent
 from contracts.topics import COVARIANCE_EVENTS, GATE_EVIDENCE, MARKET_PARTITIONS
@@ -142,7 +142,11 @@ def absorb(
         if not state.reference or state.updates % max(1, round(half_life)) == 0:
             state.reference = matrix
         outputs.append(
-            Out(GATE_EVIDENCE, "3", GateEvidence(stage=3, name="covariance.drift", value=drift, ts_event_ns=end_ns))
+            Out(
+                GATE_EVIDENCE,
+                "3",
+                GateEvidence(stage=3, name="covariance.drift", value=min(drift, EVIDENCE_MAX), ts_event_ns=end_ns),
+            )
         )
     event = CovarianceEvent(
         ts_event_ns=end_ns,

@@ -16,7 +16,7 @@ import numpy as np
 
 from agents import parameters
 from agents.spec import Out, Record, Step
-from contracts.controls import GateEvidence
+from contracts.controls import EVIDENCE_MAX, GateEvidence
 from contracts.instruments import INSTRUMENTS
 from contracts.market import Side
 from contracts.orders import AccountValue, Input, OrderIntent, Position
@@ -94,6 +94,8 @@ def rebalance(
     )
     alpha = np.array([marks[name].alpha for name in names])
     cov = covariance.decode_matrix(section.model.covariance)
+    if len(cov) != len(names):
+        return state, []  # the model of another universe
     solution = problem.solve(alpha, cov, lots * values / nav, limits)
     # Nobody lends coins: the broker rejects a short sale of one.
     coins = np.array([INSTRUMENTS[name].sec_type == "CRYPTO" for name in names])
@@ -179,4 +181,9 @@ def _target(state: TargetState, section: CrossSection, names: Sequence[str], lot
 
 
 def _evidence(violation: float, section: CrossSection) -> GateEvidence:
-    return GateEvidence(stage=4, name="portfolio.max_violation", value=violation, ts_event_ns=section.model.ts_event_ns)
+    return GateEvidence(
+        stage=4,
+        name="portfolio.max_violation",
+        value=min(violation, EVIDENCE_MAX),
+        ts_event_ns=section.model.ts_event_ns,
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 from agents import parameters
 from agents.spec import UNCHANGED, Out, Record, Step
+from contracts.base import LOG_RETURN_MAX
 from contracts.controls import GateEvidence
 from contracts.market import Heartbeat, Source
 from contracts.signals import OfiEvent, SignalEvent
@@ -32,6 +33,9 @@ class SignalState:
 
 SIGNALS = TableSpec("signals", SignalState, "z-score memory, volatility and information coefficient", partitions=4)
 
+
+DEPTH_MIN = 1e-17
+"""Half a lot, divided by as many changes of the quote as a number can count: what is below was never measured."""
 
 EVIDENCE_EVERY_BUCKETS = 30
 """How often the fit of OFI to the return of its own bucket goes to gate 2."""
@@ -65,10 +69,11 @@ def forecast(
         memory = zscore.init(parameters.half_life_buckets)
         state = SignalState(event.source, memory, memory, ic.IcState(), ic.IcState(), None, 0.0)
     ret = log(event.mid_close_half_ticks / event.mid_open_half_ticks)
+    ret = max(-LOG_RETURN_MAX, min(LOG_RETURN_MAX, ret))
     learned = state.learned
     if state.z is not None and state.sigma > 0.0:
         learned = ic.update(learned, state.z, ret / state.sigma)
-    flow, z = zscore.update(state.flow, event.ofi_lots / event.depth_lots if event.depth_lots > 0 else 0.0)
+    flow, z = zscore.update(state.flow, event.ofi_lots / event.depth_lots if event.depth_lots > DEPTH_MIN else 0.0)
     returns = zscore.absorb(state.returns, ret)
     sigma = sqrt(returns.variance)
     fit = ic.update(state.fit, z, ret / sigma) if z is not None and sigma > 0.0 else state.fit

@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from app import settings as settings_module
-from app.decoding import ORIGIN_HEADER, UnreadableError, read
+from app.decoding import ORIGIN_HEADER, UnreadableError, dead_letter, read
 from app.topics import unreachable
 from connectors.kafka.access import Access
 from contracts.controls import DeadLetter
@@ -83,11 +83,21 @@ async def collect(access: Access) -> dict[str, DeadLetter]:
             while await consumer.position(partition) < end:
                 for records in (await consumer.getmany(partition, timeout_ms=1000)).values():
                     for record in records:
-                        letter = TOPICS[partition.topic].adapter.validate_json(record.value)
+                        letter = letter_in(record)
                         letters.setdefault(letter.source, letter)
     finally:
         await consumer.stop()
     return letters
+
+
+def letter_in(record: Any) -> DeadLetter:
+    """The letter in a record of a dead-letter topic; what is none is a dead letter itself."""
+    topic = TOPICS[record.topic]
+    try:
+        letter: Any = read(topic, record.value)
+    except UnreadableError as error:
+        letter = dead_letter(topic, record.partition, record, error)
+    return DeadLetter.model_validate(letter)
 
 
 def counted(letters: dict[str, DeadLetter]) -> Counter[tuple[str, str]]:
@@ -153,7 +163,9 @@ def original(letter: DeadLetter) -> bytes:
 
 async def replay(access: Access, letter: DeadLetter, value: bytes, outcome_s: float) -> DeadLetter | None:
     """Send `value` to where the letter's record was; returns the new letter if it is refused within `outcome_s`."""
-    topic = TOPICS[letter.topic]
+    topic = TOPICS.get(letter.topic)
+    if topic is None or topic.dead_letters is None:
+        raise DeadLetterError(f"{letter.source} cannot be replayed: nobody refuses records of {letter.topic}")
     try:
         message = read(topic, value)
     except UnreadableError as error:
@@ -185,7 +197,7 @@ async def _refusal(access: Access, topic: Topic, source: str, outcome_s: float) 
         consumer.seek(partition, max(0, end - NEWEST))
         async with asyncio.timeout(outcome_s):
             async for record in consumer:
-                letter: DeadLetter = topic.dead_letters.adapter.validate_json(record.value)
+                letter = letter_in(record)
                 if letter.source == source:
                     return letter
     except TimeoutError:

@@ -27,6 +27,7 @@ from contracts.topics import MERGE_ORDER
 from tables.rows import Call, Merged, Row, Sent, Span
 
 CALL_RECORDS_MAX = 200
+CALL_BYTES_MAX = 2**20
 """The rows and outputs of a call are one batch to Kafka, so there is a limit to what it may come to."""
 
 Batch = tuple[str, int, Sequence[Any]]
@@ -57,20 +58,24 @@ class Merging:
 
     def calls(self, batches: Iterable[Batch]) -> Iterator[list[Batch]]:
         """The batches in calls of at most `CALL_RECORDS_MAX`, without what a call before a crash has taken."""
-        call: list[Batch] = []
-        room = CALL_RECORDS_MAX
+        call: list[tuple[str, int, list[Any]]] = []
+        count = size = 0
         for topic, partition, records in batches:
-            taken = self._taken.get(topic, -1)
-            if records[0].offset <= taken:
-                records = [record for record in records if record.offset > taken]
-            while records:
-                call.append((topic, partition, records[:room]))
-                records, room = records[room:], room - len(call[-1][2])
-                if not room:
-                    yield call
-                    call, room = [], CALL_RECORDS_MAX
+            taken, place = self._taken.get(topic, -1), -1
+            for record in records:
+                if record.offset <= taken:
+                    continue
+                length = len(record.value or b"")
+                if count == CALL_RECORDS_MAX or (call and size + length > CALL_BYTES_MAX):
+                    yield [*call]
+                    call, count, size, place = [], 0, 0, -1
+                if place < 0:
+                    place = len(call)
+                    call.append((topic, partition, []))
+                call[place][2].append(record)
+                count, size = count + 1, size + length
         if call:
-            yield call
+            yield [*call]
 
     def without_effect(self, batches: Iterable[Batch]) -> None:
         """A call that changed no row."""

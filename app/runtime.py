@@ -116,9 +116,11 @@ def acknowledge(events: Iterable[Any]) -> None:
 class Folded:
     """What a batch came to: outputs as (partition, output, origin), effects, and the rows that changed.
 
-    A broadcast that goes on is an effect too, behind those of all rows.
+    A broadcast that goes on is an effect too, behind those of all rows. Dead letters are as large as what they hold and
+    rest on no row, so they are kept in none.
     """
 
+    letters: list[tuple[int, Out, str]] = field(default_factory=list)
     outputs: list[tuple[int, Out, str]] = field(default_factory=list)
     effects: list[Any] = field(default_factory=list)
     changed: set[tuple[int, str]] = field(default_factory=set)
@@ -209,6 +211,8 @@ class AgentShell:
     async def _tell(self, folded: Folded, batches: Sequence[tuple[str, int, Sequence[Any]]]) -> None:
         """Rows, effects and outputs of what was folded."""
         outputs, name = encoded(folded.outputs), self._spec.name
+        if folded.letters:
+            await self._send(encoded(folded.letters))
         if self._spec.merges:
             await self._write(folded, batches, outputs)
             if outputs:
@@ -227,7 +231,7 @@ class AgentShell:
         dead_letters = TOPICS[topic].dead_letters
         if self._spec.name == TOPICS[topic].keeper and dead_letters is not None:
             for letter in bad:
-                folded.outputs.append((partition, Out(dead_letters, letter.source, letter), ""))
+                folded.letters.append((partition, Out(dead_letters, letter.source, letter), ""))
         # The loop below runs once per event: what does not change in it is looked up before it.
         name, own = f"{self._spec.name}/{topic}/{partition}", f"{topic}/{partition}"
         key_of, step, forward, refuse = self._spec.key, self._spec.step, self._spec.forward, self._spec.refuse
@@ -253,7 +257,11 @@ class AgentShell:
                 # `Row.is_repeat` written out, as this line runs for every event.
                 elif (last := row.seen.get(stream)) is not None and position <= last:
                     continue
-                row.state, results = step(row.state, record)
+                try:
+                    row.state, results = step(row.state, record)
+                except Exception as error:
+                    error.add_note(f"at {topic}/{partition} offset {record.offset}, row {row_key} of {self._spec.name}")
+                    raise
                 if results is not UNCHANGED:
                     row.seen[stream] = position
                     if row_key not in changed:

@@ -8,11 +8,12 @@ a decimal is a string of plain digits, because a JSON number is a binary float t
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
+TIME_END_NS: Final = 2**63 - 1
 TimeNs = Annotated[int, Field(ge=0, lt=2**63)]
 """Nanoseconds since 1970-01-01 UTC; 2**63 is the year 2262."""
 
@@ -22,6 +23,18 @@ Currency = Annotated[str, Field(pattern=r"^[A-Z]{3,5}$")]
 
 Ticks = Annotated[int, Field(gt=0, lt=2**53)]
 Lots = Annotated[int, Field(ge=0, lt=2**53)]
+
+# A whole number without bounds is a way to stop an agent: its product may be no float any more.
+DurationNs = Annotated[int, Field(gt=0, lt=2**53)]
+"""A length of time in nanoseconds, up to a hundred days."""
+
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+HalfTicks = Annotated[int, Field(gt=0, lt=2**54)]
+
+LOG_RETURN_MAX: Final = 10.0
+LogReturn = Annotated[float, Field(ge=-LOG_RETURN_MAX, le=LOG_RETURN_MAX)]
+"""A log return of one bucket: e to the 10th is no price move."""
 
 
 class PlainDecimal:

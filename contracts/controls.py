@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from contracts.base import Instrument, Message, Part, TimeNs
+from contracts.base import Count, Instrument, Message, Part, TimeNs, Whole
 from contracts.orders import Input, IntentId
 
 
@@ -86,9 +86,9 @@ class Taken(Part):
     """Records of one partition, from the first to the last offset, that an agent took one after another."""
 
     topic: Annotated[str, Field(min_length=1)]
-    partition: Annotated[int, Field(ge=0)]
-    first_offset: Annotated[int, Field(ge=0)]
-    last_offset: Annotated[int, Field(ge=0)]
+    partition: Count
+    first_offset: Count
+    last_offset: Count
 
 
 class MergeOrder(Message):
@@ -136,7 +136,7 @@ class RiskEvent(Message):
     net_usd: float
     drawdown_frac: Annotated[float, Field(ge=0)]
     psr: Annotated[float, Field(ge=0, le=1)] | None
-    returns: Annotated[int, Field(ge=0)]
+    returns: Count
 
 
 Scope = Annotated[str, Field(pattern=r"^(account|strategy:.+|instrument:[A-Z0-9.]+|order:[0-9a-f]{24})$")]
@@ -231,13 +231,17 @@ DATA_AGE: Final = "data.age_s"
 """Evidence of stage 1: seconds of event time since the last good record of an instrument."""
 
 
+EVIDENCE_MAX: Final = 1e18
+"""What is measured to be more is said to be this."""
+
+
 class GateEvidence(Message):
     """One measured fact for one stage gate, true at `ts_event_ns`: of one instrument, or of the desk (None)."""
 
     type: Literal["evidence"] = "evidence"
     stage: Annotated[int, Field(ge=1, le=8)]
     name: str
-    value: float
+    value: Annotated[float, Field(ge=-EVIDENCE_MAX, le=EVIDENCE_MAX)]
     ts_event_ns: TimeNs
     instrument: Instrument | None = None
 
@@ -281,9 +285,9 @@ class DeadLetter(Message):
     field: str
     detail: str
     topic: str
-    partition: Annotated[int, Field(ge=0)]
-    offset: Annotated[int, Field(ge=0)]
-    contract_version: int
+    partition: Count
+    offset: Count
+    contract_version: Whole
     original: str
 
     @property

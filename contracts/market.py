@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from contracts.base import Instrument, Lots, Message, Ticks, TimeNs
+from contracts.base import Count, DurationNs, Instrument, Lots, Message, Ticks, TimeNs
 
 Source = Literal["synthetic", "lobster", "binance", "ibkr"]
 """Where an event comes from; OFI of different sources are different variables and never mix in one row."""
@@ -74,13 +74,13 @@ class RawBar(MarketMessage):
     """Open, high, low, close and volume of the `bar_ns` that end at `ts_event_ns`."""
 
     type: Literal["raw_bar"] = "raw_bar"
-    bar_ns: Annotated[int, Field(gt=0)]
+    bar_ns: DurationNs
     open: RawNumber
     high: RawNumber
     low: RawNumber
     close: RawNumber
     volume: RawNumber
-    trades: Annotated[int, Field(ge=0)]
+    trades: Count
 
 
 class RawHalt(MarketMessage):
@@ -94,7 +94,7 @@ class Heartbeat(Message):
     """Event time has reached `ts_event_ns` in one market partition, with or without events."""
 
     type: Literal["heartbeat"] = "heartbeat"
-    partition: Annotated[int, Field(ge=0)]
+    partition: Count
     ts_event_ns: TimeNs
     ts_ingest_ns: TimeNs
 
@@ -144,13 +144,13 @@ class Bar(MarketMessage):
     """Open, high, low and close in ticks, volume in lots, of the `bar_ns` that end at `ts_event_ns`."""
 
     type: Literal["bar"] = "bar"
-    bar_ns: Annotated[int, Field(gt=0)]
+    bar_ns: DurationNs
     open_ticks: Ticks
     high_ticks: Ticks
     low_ticks: Ticks
     close_ticks: Ticks
-    volume_lots: Lots
-    trades: Annotated[int, Field(ge=0)]
+    volume_lots: Count
+    trades: Count
 
     @model_validator(mode="after")
     def _low_to_high(self) -> Bar:

@@ -6,9 +6,22 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from contracts.base import Currency, Instrument, Message, Money, Part, Price, Ticks, TimeNs
+from contracts.base import (
+    Count,
+    Currency,
+    DurationNs,
+    Instrument,
+    Lots,
+    Message,
+    Money,
+    Part,
+    Price,
+    Ticks,
+    TimeNs,
+    Whole,
+)
 from contracts.instruments import INSTRUMENTS
 from contracts.market import Side
 
@@ -22,12 +35,23 @@ OrderType = Literal["MARKETABLE_LIMIT", "LIMIT", "MARKET"]
 TimeInForce = Literal["IOC", "DAY"]
 
 
+def known(instrument: str) -> str:
+    """The instrument; ValueError unless it is in the catalogue."""
+    if instrument not in INSTRUMENTS:
+        raise ValueError(f"{instrument} is not in the catalogue")
+    return instrument
+
+
+KnownInstrument = Annotated[Instrument, AfterValidator(known)]
+"""One of the catalogue, so that its tick and its lot can be looked up."""
+
+
 class Input(Part):
     """A record that a decision rests on."""
 
     topic: str
-    partition: Annotated[int, Field(ge=0)]
-    offset: Annotated[int, Field(ge=0)]
+    partition: Count
+    offset: Count
 
 
 class OrderIntent(Message):
@@ -45,11 +69,11 @@ class OrderIntent(Message):
     quantity_lots: Quantity
     arrival_bid_ticks: Ticks
     arrival_ask_ticks: Ticks
-    position_lots: int
+    position_lots: Whole
     regime: Literal["calm", "normal", "storm"]
     ts_event_ns: TimeNs
     ts_ingest_ns: TimeNs
-    bucket_ns: Annotated[int, Field(gt=0)]
+    bucket_ns: DurationNs
     inputs: tuple[Input, ...]
     order_type: OrderType = "MARKETABLE_LIMIT"
     limit_price: Price | None = None
@@ -81,7 +105,7 @@ class AmendIntent(Message):
     limit_price: Price
     ts_event_ns: TimeNs
     ts_ingest_ns: TimeNs
-    bucket_ns: Annotated[int, Field(gt=0)]
+    bucket_ns: DurationNs
     inputs: tuple[Input, ...]
 
     @model_validator(mode="after")
@@ -100,15 +124,13 @@ class CancelIntent(Message):
     instrument: Instrument
     ts_event_ns: TimeNs
     ts_ingest_ns: TimeNs
-    bucket_ns: Annotated[int, Field(gt=0)]
+    bucket_ns: DurationNs
     inputs: tuple[Input, ...]
 
 
 def on_tick(instrument: str, price: Decimal) -> None:
     """ValueError unless the instrument is in the catalogue and the price on its tick grid."""
-    if instrument not in INSTRUMENTS:
-        raise ValueError(f"{instrument} is not in the catalogue")
-    INSTRUMENTS[instrument].ticks(price)
+    INSTRUMENTS[known(instrument)].ticks(price)
 
 
 class OrderCommand(Message):
@@ -133,8 +155,8 @@ class OrderCommand(Message):
     strategy: str = ""
     reduces: bool = False
     parent_id: IntentId | None = None
-    parent_lots: Annotated[int, Field(ge=0)] = 0
-    parent_sent_lots: Annotated[int, Field(ge=0)] = 0
+    parent_lots: Lots = 0
+    parent_sent_lots: Lots = 0
 
     @model_validator(mode="after")
     def _on_tick(self) -> OrderCommand:
@@ -203,8 +225,8 @@ class SessionEvent(Message):
 
     type: Literal["session"] = "session"
     state: SessionState
-    epoch: Annotated[int, Field(ge=0)]
-    next_order_id: Annotated[int, Field(ge=0)]
+    epoch: Count
+    next_order_id: Count
     account: str
     reason: str
     ts_ns: TimeNs
@@ -216,7 +238,7 @@ class OrderSent(Message):
     type: Literal["order_sent"] = "order_sent"
     intent_id: IntentId
     order_id: OrderId
-    epoch: Annotated[int, Field(ge=0)]
+    epoch: Count
     ts_ns: TimeNs
 
 
@@ -228,15 +250,15 @@ class BrokerStatus(Message):
 
     type: Literal["broker_status"] = "broker_status"
     intent_id: IntentId
-    order_id: Annotated[int, Field(ge=0)]
-    perm_id: Annotated[int, Field(ge=0)]
+    order_id: Count
+    perm_id: Count
     status: str
-    epoch: Annotated[int, Field(ge=0)]
+    epoch: Count
     snapshot: bool
     reason: str
     ts_ns: TimeNs
-    filled_lots: Annotated[int, Field(ge=0)] = 0
-    order_lots: Annotated[int, Field(ge=0)] = 0
+    filled_lots: Lots = 0
+    order_lots: Lots = 0
     limit_price: Price | None = None
 
 
@@ -246,14 +268,14 @@ class BrokerExecution(Message):
     type: Literal["broker_execution"] = "broker_execution"
     intent_id: IntentId
     exec_id: str
-    order_id: Annotated[int, Field(ge=0)]
-    perm_id: Annotated[int, Field(ge=0)]
-    instrument: Instrument
+    order_id: Count
+    perm_id: Count
+    instrument: KnownInstrument
     side: Side
     quantity_lots: Quantity
     price: Price
     cumulative_lots: Quantity
-    epoch: Annotated[int, Field(ge=0)]
+    epoch: Count
     ts_ns: TimeNs
 
 
@@ -272,8 +294,8 @@ class BrokerPosition(Message):
     """The gateway's own count of one position, for reconciliation."""
 
     type: Literal["broker_position"] = "broker_position"
-    instrument: Instrument
-    position_lots: int
+    instrument: KnownInstrument
+    position_lots: Whole
     ts_ns: TimeNs
 
 
@@ -281,9 +303,9 @@ class DropCopy(Message):
     """What a second, read-only connection sees: positions, and the signed sum of today's executions, by instrument."""
 
     type: Literal["drop_copy"] = "drop_copy"
-    positions: dict[Instrument, int]
-    executed_lots: dict[Instrument, int]
-    executions: Annotated[int, Field(ge=0)]
+    positions: dict[Instrument, Whole]
+    executed_lots: dict[Instrument, Whole]
+    executions: Count
     ts_ns: TimeNs
 
 
@@ -293,9 +315,9 @@ class SessionHealth(Message):
     type: Literal["session_health"] = "session_health"
     state: SessionState
     reasons: tuple[str, ...]
-    connection_failures: Annotated[int, Field(ge=0)]
-    pacing_violations: Annotated[int, Field(ge=0)]
-    pacing_queue: Annotated[int, Field(ge=0)]
+    connection_failures: Count
+    pacing_violations: Count
+    pacing_queue: Count
     pacing_wait_ms_max: Annotated[float, Field(ge=0)]
     loop_delay_ms_max: Annotated[float, Field(ge=0)]
     acknowledgement_ms_p95: Annotated[float, Field(ge=0)] | None
@@ -326,32 +348,44 @@ class ExecutionReport(Message):
     kind: Literal["STATE", "FILL", "CORRECTION", "COMMISSION"]
     intent_id: IntentId
     order_id: OrderId
-    instrument: Instrument
+    instrument: KnownInstrument
     side: Side
     state: OrderState
     order_lots: Quantity
-    filled_lots: Annotated[int, Field(ge=0)]
+    filled_lots: Lots
     exec_id: str | None = None
-    fill_lots: Annotated[int, Field(ge=0)] = 0
+    fill_lots: Lots = 0
     fill_price: Price | None = None
     commission: Money | None = None
     commission_currency: Currency | None = None
     reason: str = ""
     ts_ns: TimeNs
     replaced_exec_id: str | None = None
-    replaced_lots: Annotated[int, Field(ge=0)] = 0
+    replaced_lots: Lots = 0
     replaced_price: Price | None = None
     limit_price: Price | None = None
     amend_id: IntentId | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> ExecutionReport:
+        needed = {
+            "STATE": (),
+            "FILL": (self.exec_id, self.fill_price),
+            "CORRECTION": (self.exec_id, self.fill_price, self.replaced_exec_id, self.replaced_price),
+            "COMMISSION": (self.exec_id, self.commission),
+        }
+        if None in needed[self.kind]:
+            raise ValueError(f"a report of kind {self.kind} names its execution, with all prices and amounts")
+        return self
 
 
 class PositionBreak(Message):
     """Our fold of the executions and the broker's count of a position differ, or (`open` false) no longer do."""
 
     type: Literal["position_break"] = "position_break"
-    instrument: Instrument
-    own_lots: int
-    broker_lots: int
+    instrument: KnownInstrument
+    own_lots: Whole
+    broker_lots: Whole
     open: bool
     source: Literal["snapshot", "drop_copy", "operator"]
     reason: str
@@ -377,11 +411,11 @@ class Position(Message):
     """
 
     type: Literal["position"] = "position"
-    instrument: Instrument
-    position_lots: int
+    instrument: KnownInstrument
+    position_lots: Whole
     cash_flow: Money
     commissions: Money
-    fills: Annotated[int, Field(ge=0)]
+    fills: Count
     last_exec_id: str
 
 

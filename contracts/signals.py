@@ -6,11 +6,14 @@ the bucket reached us; the difference to the clock is the latency of the path so
 
 from __future__ import annotations
 
+from array import array
+from base64 import b64decode
+from math import isfinite, isqrt
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from contracts.base import Instrument, Message, Part, Ticks, TimeNs
+from contracts.base import Count, DurationNs, HalfTicks, Instrument, LogReturn, Message, Part, Ticks, TimeNs, Whole
 from contracts.market import Source
 
 Regime = Literal["calm", "normal", "storm"]
@@ -29,14 +32,14 @@ class OfiEvent(Message):
     instrument: Instrument
     ts_event_ns: TimeNs
     ts_ingest_ns: TimeNs
-    bucket_ns: Annotated[int, Field(gt=0)]
-    ofi_lots: int
+    bucket_ns: DurationNs
+    ofi_lots: Whole
     depth_lots: Annotated[float, Field(ge=0)]
-    trade_lots: int
-    volume_lots: Annotated[int, Field(ge=0)]
-    events: Annotated[int, Field(ge=0)]
-    mid_open_half_ticks: Annotated[int, Field(gt=0)]
-    mid_close_half_ticks: Annotated[int, Field(gt=0)]
+    trade_lots: Whole
+    volume_lots: Count
+    events: Count
+    mid_open_half_ticks: HalfTicks
+    mid_close_half_ticks: HalfTicks
     bid_ticks: Ticks
     ask_ticks: Ticks
     halted: bool
@@ -53,15 +56,15 @@ class SignalEvent(Message):
     instrument: Instrument
     ts_event_ns: TimeNs
     ts_ingest_ns: TimeNs
-    bucket_ns: Annotated[int, Field(gt=0)]
+    bucket_ns: DurationNs
     z: float | None
     ic: float
     sigma: Annotated[float, Field(ge=0)]
     alpha: float
-    ret: float
+    ret: LogReturn
     bid_ticks: Ticks
     ask_ticks: Ticks
-    volume_lots: Annotated[int, Field(ge=0)]
+    volume_lots: Count
     halted: bool
 
 
@@ -70,7 +73,7 @@ class Mark(Part):
 
     instrument: Instrument
     alpha: float
-    ret: float
+    ret: LogReturn
     bid_ticks: Ticks
     ask_ticks: Ticks
     halted: bool
@@ -86,11 +89,20 @@ class CovarianceEvent(Message):
     type: Literal["covariance"] = "covariance"
     ts_event_ns: TimeNs
     ts_ingest_ns: TimeNs
-    bucket_ns: Annotated[int, Field(gt=0)]
+    bucket_ns: DurationNs
     marks: tuple[Mark, ...]
     covariance: str | None
     drift: Annotated[float, Field(ge=0)] | None
-    updates: Annotated[int, Field(ge=0)]
+    updates: Count
+
+    @model_validator(mode="after")
+    def _triangle(self) -> CovarianceEvent:
+        if self.covariance is not None:
+            numbers = array("d", b64decode(self.covariance, validate=True))
+            side = (isqrt(8 * len(numbers) + 1) - 1) // 2
+            if not numbers or side * (side + 1) // 2 != len(numbers) or not isfinite(sum(numbers)):
+                raise ValueError("a covariance is a triangle of finite numbers")
+        return self
 
 
 class CrossSection(Message):
@@ -108,8 +120,8 @@ class TargetLine(Part):
 
     instrument: Instrument
     weight: float
-    lots_now: int
-    lots_target: int
+    lots_now: Whole
+    lots_target: Whole
 
 
 class PortfolioTarget(Message):

@@ -11,6 +11,7 @@ from typing import Any
 
 from agents.gates.stages import Stage
 from agents.spec import Out, Record, Step
+from contracts.base import TIME_END_NS
 from contracts.controls import GateEvidence, GateVerdict, Verdict
 from contracts.topics import GATE_VERDICTS
 from tables.rows import TableSpec
@@ -46,7 +47,7 @@ def make(stage: Stage) -> Step:
         verdict, reasons = judge(stage, row)
         names = {criterion.name for criterion in stage.criteria}
         measured = [fact.ts_event_ns for fact in row.evidence.values() if fact.name in names]
-        expires = min(measured, default=message.ts_event_ns) + stage.holds_ns
+        expires = min(min(measured, default=message.ts_event_ns) + stage.holds_ns, TIME_END_NS)
         # A verdict is renewed when it changes, and when half of its time is over.
         if (
             verdict is row.verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from hypothesis import strategies as st
@@ -28,7 +29,14 @@ RULES["intent"] = {
     "limit_price": st.none(),
     "time_in_force": st.just("IOC"),
 }
-"""What a schema cannot say: prices on the tick of the instrument, open and close between low and high."""
+RULES["position"] = {"instrument": st.sampled_from(sorted(INSTRUMENTS))}
+RULES["broker_execution"] = RULES["broker_position"] = RULES["position_break"] = RULES["position"]
+RULES["exec_report"] = {"kind": st.just("STATE"), **RULES["position"]}
+RULES["covariance"] = {
+    "covariance": st.none() | st.sampled_from((1, 3, 6)).map(lambda n: base64.b64encode(bytes(8 * n)).decode())
+}
+"""What a schema cannot say: prices on the tick of the instrument, open and close between low and high, what a report of
+a kind must name, and how many numbers a triangle has."""
 
 
 def documents(schema: dict[str, Any]) -> SearchStrategy[dict[str, Any]]:
@@ -59,7 +67,7 @@ def _value(schema: dict[str, Any], defs: dict[str, Any]) -> SearchStrategy[Any]:
         return st.sampled_from(schema["enum"])
     match schema["type"]:
         case "object" if "properties" in schema:
-            return _object(schema, defs, {})
+            return _object(schema, defs, RULES.get(schema["properties"].get("type", {}).get("const", ""), {}))
         case "object":
             return _mapping(schema, defs)
         case "array":

@@ -10,12 +10,15 @@ import pytest
 
 from agents import ofi
 from agents.spec import Record
+from app.deadletters import DeadLetterError, letter_in, replay
 from app.decoding import TEXT_MAX, decode, origin
 from app.reference import REASONS
+from connectors.kafka.access import Access
 from contracts.controls import DeadLetterReason as R
 from contracts.market import Heartbeat, Quote, Trade
 from contracts.topics import (
     DEAD_LETTER_BYTES_MAX,
+    DLQ_ORDER_INTENTS,
     GATE_VERDICTS,
     MESSAGE_BYTES_MAX,
     ORDER_INTENTS,
@@ -268,3 +271,15 @@ def test_every_reason_has_a_test_and_a_page_that_says_what_to_do() -> None:
     tested = {reason for reason, _, _ in BROKEN} | {R.DUPLICATE, R.OUT_OF_ORDER, R.STALE_QUOTE}
     assert tested == set(R)
     assert set(REASONS) == set(R)
+
+
+@pytest.mark.parametrize("value", [b"{}", b"no JSON", None, b'{"type":"dead_letter","schema_version":99}'])
+def test_what_is_no_dead_letter_is_listed_as_one_itself(value: bytes | None) -> None:
+    letter = letter_in(raw(value, 5, DLQ_ORDER_INTENTS.name))
+    assert letter.source == f"{DLQ_ORDER_INTENTS.name}/0/5"
+
+
+async def test_a_letter_of_a_topic_whose_records_nobody_refuses_is_not_replayed_and_says_so() -> None:
+    letter = letter_in(raw(b"{}", 5, DLQ_ORDER_INTENTS.name))
+    with pytest.raises(DeadLetterError, match="cannot be replayed"):
+        await replay(Access("nobody:1"), letter, b"{}", 1.0)

@@ -16,7 +16,7 @@ from app.merging import CALL_RECORDS_MAX
 from app.runtime import AgentShell, TableRows
 from contracts.base import Message
 from contracts.controls import Alert, WorkerState
-from contracts.topics import ALERTS, BROADCAST, DECISIONS, MERGE_ORDER, WORKERS
+from contracts.topics import ALERTS, BROADCAST, DECISIONS, MERGE_ORDER, ORDER_INTENTS, WORKERS
 from tables.rows import TableSpec
 from tests.chaos.replay import Order, recorded, replay, replay_aloud, said_by, without_what_goes_out
 from tests.shell.fake_log import FakeApp, FakeLog, FakeTable, Killed, Raw
@@ -179,3 +179,16 @@ def test_a_call_without_effect_is_told_with_the_next_that_has_one() -> None:
     left_over = {(topic, raw.offset) for topic, records in given.items() for raw in records} - taken
     assert len(log.topics[MERGE_ORDER.name]) < len(log.topics["changelog"])
     assert all(offset > RECORDS - 6 for _, offset in left_over), "only calls at the very end may be untold"
+
+
+def test_unreadable_records_are_kept_as_dead_letters_and_not_in_a_row_as_well() -> None:
+    """Seven of a megabyte were a row that Kafka refused, at every start."""
+    spec = AgentSpec("admission", "", "", (ORDER_INTENTS, WORKERS), step, lambda _: "a", CHAIN, outputs=(DECISIONS,))
+    unreadable = [Raw(ORDER_INTENTS.name, 0, n, b"", b"x" * 1_000_000, ()) for n in range(7)]
+    said = [WorkerState(worker="a", groups=(), build="", configuration_hash="", ts_ns=n) for n in range(2)]
+    log = FakeLog()
+    shell = AgentShell(FakeApp(log), spec, TableRows(CHAIN, FakeTable(log)), None)
+    asyncio.run(shell.process([(ORDER_INTENTS.name, 0, unreadable), (WORKERS.name, 0, _written(WORKERS.name, said))]))
+    assert ORDER_INTENTS.dead_letters is not None
+    assert len(log.topics[ORDER_INTENTS.dead_letters.name]) == len(unreadable)
+    assert max(len(row.value) for row in log.topics["changelog"]) < 10_000
