@@ -94,8 +94,6 @@ def rebalance(
     )
     alpha = np.array([marks[name].alpha for name in names])
     cov = covariance.decode_matrix(section.model.covariance)
-    if len(cov) != len(names):
-        return state, []  # the model of another universe
     solution = problem.solve(alpha, cov, lots * values / nav, limits)
     # Nobody lends coins: the broker rejects a short sale of one.
     coins = np.array([INSTRUMENTS[name].sec_type == "CRYPTO" for name in names])

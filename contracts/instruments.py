@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+from contracts.base import Instrument
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +92,19 @@ INSTRUMENTS: Final[dict[str, InstrumentSpec]] = {
 }
 
 BY_CON_ID: Final[dict[int, InstrumentSpec]] = {spec.con_id: spec for spec in INSTRUMENTS.values()}
+
+
+def known(instrument: str) -> str:
+    """The instrument; ValueError unless it is in the catalogue."""
+    if instrument not in INSTRUMENTS:
+        raise ValueError(f"{instrument} is not in the catalogue")
+    return instrument
+
+
+KnownInstrument = Annotated[Instrument, AfterValidator(known)]
+"""One of the catalogue, so that its tick and its lot can be looked up."""
+
+
+def on_tick(instrument: str, price: Decimal) -> None:
+    """ValueError unless the instrument is in the catalogue and the price on its tick grid."""
+    INSTRUMENTS[known(instrument)].ticks(price)

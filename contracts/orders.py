@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from contracts.base import (
     Count,
@@ -22,7 +21,7 @@ from contracts.base import (
     TimeNs,
     Whole,
 )
-from contracts.instruments import INSTRUMENTS
+from contracts.instruments import KnownInstrument, on_tick
 from contracts.market import Side
 
 IntentId = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
@@ -33,17 +32,6 @@ OrderType = Literal["MARKETABLE_LIMIT", "LIMIT", "MARKET"]
 """A marketable limit crosses the quote up to a cap that admission sets; a limit has a price of the strategy's own."""
 
 TimeInForce = Literal["IOC", "DAY"]
-
-
-def known(instrument: str) -> str:
-    """The instrument; ValueError unless it is in the catalogue."""
-    if instrument not in INSTRUMENTS:
-        raise ValueError(f"{instrument} is not in the catalogue")
-    return instrument
-
-
-KnownInstrument = Annotated[Instrument, AfterValidator(known)]
-"""One of the catalogue, so that its tick and its lot can be looked up."""
 
 
 class Input(Part):
@@ -126,11 +114,6 @@ class CancelIntent(Message):
     ts_ingest_ns: TimeNs
     bucket_ns: DurationNs
     inputs: tuple[Input, ...]
-
-
-def on_tick(instrument: str, price: Decimal) -> None:
-    """ValueError unless the instrument is in the catalogue and the price on its tick grid."""
-    INSTRUMENTS[known(instrument)].ticks(price)
 
 
 class OrderCommand(Message):
@@ -429,6 +412,3 @@ class AccountValue(Message):
     cash: Money
     buying_power: Money
     ts_ns: TimeNs
-
-
-ZERO = Decimal(0)

@@ -1,25 +1,30 @@
 """From weights to quantities that can be traded, still inside the limits.
 
 Rounding each weight on its own can break net, gross or turnover by many lots at once, and lift the volatility: a hedge
-rounded away leaves its long alone. Here each trade is first rounded towards doing nothing, which breaks no position
-limit that the weights and the present positions did not; then single steps repair what is left, first the position
-limits, then the volatility; where they cannot, a part of the trade is done, or none.
+rounded away leaves its long alone. Here each trade is first rounded towards doing nothing, which breaks no box and no
+trade cap that the weights and the present positions did not; then single steps repair what is left, first the position
+limits, then the volatility; where they cannot, a part of the trade is done, or none. Each limit is held on its own: a
+breach of one buys no breach of another.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quant.limits import Limits, violation
+from quant.limits import Limits
 
 Array = NDArray[np.float64]
 Lots = NDArray[np.int64]
 
 SHARES: Final = 32
 """Where single steps do not suffice, the largest n/32 of the trade that is no worse than the present positions."""
+
+ROUNDING: Final = 1e-9
+"""Breach in units of weight that is a rounding error."""
 
 
 def to_lots(
@@ -34,10 +39,11 @@ def to_lots(
     """Target positions (N,) in lots for `weights` (N,); each trade is a multiple of `lot_step` (N,).
 
     `nav` in account currency, `price` (N,) in account currency per lot, `current_lots` (N,) may be odd lots,
-    `cov_annual` (N, N) per year. The result meets box, gross, net, turnover, trade caps and the volatility target
-    whenever the weights do and a step or two allows it. Otherwise it breaks no position limit further than the present
-    positions do, and is more volatile than the target and they are only where they break a position limit: that comes
-    first. ValueError on a price or net asset value that is not positive and finite, or a covariance that is not finite.
+    `cov_annual` (N, N) per year. No trade is larger than its cap: a name whose cap is 0 stays. Each of box (name by
+    name), gross and net is met, or broken no further than the present positions break it; turnover is met, or no larger
+    than that of the weights. The volatility is above its target and the present one only where the present positions
+    break a position limit: that comes first. Present positions make nothing worse, so at worst nothing is traded.
+    ValueError on a price or net asset value that is not positive and finite, or a covariance that is not finite.
     """
     if not (np.isfinite(price).all() and (price > 0.0).all() and np.isfinite(nav) and nav > 0.0):
         raise ValueError("rounding to lots needs positive finite prices and net asset value")
@@ -47,29 +53,73 @@ def to_lots(
         raise ValueError("rounding to lots needs a finite covariance of the same instruments")
     unit = price / nav
     w0 = current_lots * unit
+    # The soft rung of the optimiser gives way on turnover; what it asked for is not taken back here.
+    limits = replace(limits, turnover=max(limits.turnover, float(np.abs(weights - w0).sum())))
     steps = (weights / unit - current_lots) / lot_step
-    # The margin keeps 2.9999999999 (a solver's 3) from losing a step; what it adds is below the tolerance.
-    toward_current = current_lots + np.trunc(steps + np.sign(steps) * 1e-6).astype(np.int64) * lot_step
-    lots = _calm(_repair(toward_current, unit, lot_step, w0, limits), unit, lot_step, w0, limits, cov_annual)
+    most = np.full(len(weights), np.inf) if limits.trade is None else _whole(limits.trade / (unit * lot_step))
+    book = _Book(unit, lot_step, current_lots, most, limits, cov_annual)
+    trade = _calm(book, _repair(book, np.clip(_whole(steps), -most, most).astype(np.int64)))
     for share in range(SHARES, 0, -1):
-        trade = (lots - current_lots) // lot_step * share
-        less = current_lots + np.trunc(trade / SHARES).astype(np.int64) * lot_step
-        if _no_worse(less * unit, w0, limits, cov_annual):
-            return less
+        part = np.trunc(trade * share / SHARES).astype(np.int64)
+        if _no_worse(book, part):
+            return current_lots + part * lot_step
     return current_lots.copy()
 
 
-def _no_worse(weights: Array, w0: Array, limits: Limits, cov_annual: Array) -> bool:
-    """Whether weights meet all limits or break none further than w0; where w0 is outside, volatility comes second."""
-    excess_now = max(_excess(w0, w0, limits), 0.0)
-    if _excess(weights, w0, limits) > excess_now + 1e-9:
+def _whole(steps: Array) -> Array:
+    """Towards 0. The margin keeps 2.9999999999 (a solver's 3) from losing a step; what it adds is no breach."""
+    return np.trunc(steps + np.sign(steps) * 1e-6)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Book:
+    """What trades are judged by; a trade is (N,) in steps, from the `current` lots, `most` (N,) each."""
+
+    unit: Array
+    lot_step: Lots
+    current: Lots
+    most: Array
+    limits: Limits
+    cov_annual: Array
+
+    def weights(self, trade: Lots) -> Array:
+        return (self.current + trade * self.lot_step) * self.unit
+
+    def excess(self, trade: Lots, sign: int = 0) -> Array:
+        """What box, gross, net and turnover (4, N) are exceeded by; column i: if name i takes a step of `sign` more."""
+        before, after, w0 = self.weights(trade), self.weights(trade + sign), self.current * self.unit
+        return np.array(
+            [
+                np.abs(after) - self.limits.box,
+                _exchanged(np.abs(before), np.abs(after)) - self.limits.gross,
+                np.abs(_exchanged(before, after)) - self.limits.net,
+                _exchanged(np.abs(before - w0), np.abs(after - w0)) - self.limits.turnover,
+            ]
+        )
+
+    def allowed(self) -> Array:
+        """The breaches (4, N) of the present positions."""
+        return np.maximum(self.excess(np.zeros_like(self.current)), 0.0)
+
+
+def _exchanged(before: Array, after: Array) -> Array:
+    """Sum over names with name i exchanged, (N,)."""
+    total: Array = before.sum() - before + after
+    return total
+
+
+def _no_worse(book: _Book, trade: Lots) -> bool:
+    """Whether no limit is broken further than by the present positions; only where those break one, more volatile."""
+    allowed = book.allowed()
+    if (book.excess(trade) > allowed + ROUNDING).any():
         return False
-    allowed = max(_variance_max(limits), _variance(w0, cov_annual))
-    return excess_now > 1e-9 or _variance(weights, cov_annual) <= allowed
+    calm = max(_variance_max(book.limits), _variance(book, np.zeros_like(trade)))
+    return bool((allowed > ROUNDING).any()) or _variance(book, trade) <= calm
 
 
-def _variance(weights: Array, cov_annual: Array) -> float:
-    return float(weights @ cov_annual @ weights)
+def _variance(book: _Book, trade: Lots) -> float:
+    weights = book.weights(trade)
+    return float(weights @ book.cov_annual @ weights)
 
 
 def _variance_max(limits: Limits) -> float:
@@ -77,64 +127,49 @@ def _variance_max(limits: Limits) -> float:
     return limits.vol_target_annual**2 * (1.0 + 1e-9)
 
 
-def _excess(weights: Array, w0: Array, limits: Limits) -> float:
-    return max(violation(weights, w0, limits), float(np.abs(weights - w0).sum()) - limits.turnover)
-
-
-def _repair(lots: Lots, unit: Array, lot_step: Lots, w0: Array, limits: Limits) -> Lots:
+def _repair(book: _Book, trade: Lots) -> Lots:
     """Single steps, each the one that lowers the sum of all breaches most; at most 4 N of them.
 
-    The sum and not the largest: where two names are over their box, no one step lowers the largest.
+    The sum and not the largest: where two names are over their box, no one step lowers the largest. No step lifts a
+    breach above the larger of what it is and what it is in the present positions.
     """
-    for _ in range(4 * len(lots)):
-        now, down, up = (_breaches(lots, sign * lot_step, unit, w0, limits) for sign in (0, -1, 1))
-        sign, after = (-1, down) if down.min() < up.min() else (1, up)
-        best = int(np.argmin(after))
-        if after[best] >= now[0] - 1e-15:
+    allowed = book.allowed()
+    for _ in range(4 * len(trade)):
+        now = book.excess(trade)
+        best, gain, step = 0, 1e-15, 0
+        for sign in (-1, 1):
+            after = book.excess(trade, sign)
+            may = (np.abs(trade + sign) <= book.most) & (after <= np.maximum(now, allowed) + 1e-12).all(axis=0)
+            gains = np.where(may, (np.maximum(now, 0.0) - np.maximum(after, 0.0)).sum(axis=0), 0.0)
+            i = int(np.argmax(gains))
+            if gains[i] > gain:
+                best, gain, step = i, float(gains[i]), sign
+        if step == 0:
             break
-        lots = lots.copy()
-        lots[best] += sign * lot_step[best]
-    return lots
+        trade = trade.copy()
+        trade[best] += step
+    return trade
 
 
-def _calm(lots: Lots, unit: Array, lot_step: Lots, w0: Array, limits: Limits, cov_annual: Array) -> Lots:
+def _calm(book: _Book, trade: Lots) -> Lots:
     """Single steps that lower the variance most and raise no breach, until the target is met; at most 4 N of them."""
-    for _ in range(4 * len(lots)):
-        w = lots * unit
-        pull = cov_annual @ w
-        if float(w @ pull) <= _variance_max(limits):
+    for _ in range(4 * len(trade)):
+        w = book.weights(trade)
+        pull = book.cov_annual @ w
+        if float(w @ pull) <= _variance_max(book.limits):
             break
-        moved, change = np.zeros(len(lots), dtype=np.int64), 0.0
-        breach = _breaches(lots, 0 * lot_step, unit, w0, limits)[0]
+        now = np.maximum(book.excess(trade), 0.0)
+        best, change, step = 0, 0.0, 0
         for sign in (-1, 1):
             # (w + d)'S(w + d) - w'Sw for a step d in one name, for each name at once.
-            step = sign * lot_step * unit
-            changes = 2.0 * step * pull + step**2 * np.diag(cov_annual)
-            allowed = _breaches(lots, sign * lot_step, unit, w0, limits) <= breach + 1e-12
-            best = int(np.argmin(np.where(allowed, changes, np.inf)))
-            if allowed[best] and changes[best] < change:
-                moved, change = np.zeros(len(lots), dtype=np.int64), float(changes[best])
-                moved[best] = sign * lot_step[best]
-        if change == 0.0:
+            d = sign * book.lot_step * book.unit
+            may = (np.abs(trade + sign) <= book.most) & (book.excess(trade, sign) <= now + 1e-12).all(axis=0)
+            changes = np.where(may, 2.0 * d * pull + d**2 * np.diag(book.cov_annual), 0.0)
+            i = int(np.argmin(changes))
+            if changes[i] < change:
+                best, change, step = i, float(changes[i]), sign
+        if step == 0:
             break
-        lots = lots + moved
-    return lots
-
-
-def _breaches(lots: Lots, move: Lots, unit: Array, w0: Array, limits: Limits) -> Array:
-    """Sum of all breaches (N,) after moving one name: element i is that of moving name i by `move`_i."""
-    w, moved = lots * unit, (lots + move) * unit
-
-    def total(before: Array, after: Array) -> Array:
-        """Sum over names with name i exchanged."""
-        exchanged: Array = before.sum() - before + after
-        return exchanged
-
-    breach = total(np.maximum(np.abs(w) - limits.box, 0.0), np.maximum(np.abs(moved) - limits.box, 0.0))
-    breach = breach + np.maximum(total(np.abs(w), np.abs(moved)) - limits.gross, 0.0)
-    breach = breach + np.maximum(np.abs(total(w, moved)) - limits.net, 0.0)
-    breach = breach + np.maximum(total(np.abs(w - w0), np.abs(moved - w0)) - limits.turnover, 0.0)
-    if limits.trade is not None:
-        over = np.maximum(np.abs(w - w0) - limits.trade, 0.0)
-        breach = breach + total(over, np.maximum(np.abs(moved - w0) - limits.trade, 0.0))
-    return breach
+        trade = trade.copy()
+        trade[best] += step
+    return trade

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, isfinite, sqrt
 from statistics import NormalDist
-from typing import Final, Literal
+from typing import Final
 
 _NORMAL: Final = NormalDist()
 _EULER: Final = 0.5772156649015329
@@ -90,7 +90,11 @@ def psr(stats: SharpeStats, sr_ref: float = 0.0) -> float:
 
     Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - g3 SR + (g4 - 1)/4 SR^2)). Bailey & Lopez de Prado 2012 (J. Risk 15(2)).
     """
-    return _NORMAL.cdf((stats.sr - sr_ref) * sqrt(stats.n - 1) / sqrt(_spread(stats)))
+    excess, spread = stats.sr - sr_ref, _spread(stats)
+    if spread == 0.0:
+        # The limit as the spread goes to 0: certain on either side, and one half at SR*, as for any other spread.
+        return 0.5 if excess == 0.0 else float(excess > 0.0)
+    return _NORMAL.cdf(excess * sqrt(stats.n - 1) / sqrt(spread))
 
 
 def min_trl(stats: SharpeStats, sr_ref: float, confidence: float) -> float:
@@ -122,8 +126,12 @@ def dsr(stats: SharpeStats, variance: float, trials: int) -> float:
 
 
 def _spread(stats: SharpeStats) -> float:
-    """Variance of sqrt(n - 1) times the SR estimate; positive for any skewness and kurtosis that a sample can have."""
-    return 1.0 - stats.g3 * stats.sr + (stats.g4 - 1.0) / 4.0 * stats.sr**2
+    """Variance of sqrt(n - 1) times the SR estimate.
+
+    Every sample has g4 >= g3^2 + 1 (Pearson 1916), so this is at least (1 - g3 SR / 2)^2: never negative but for
+    rounding, and 0 only for returns of two values whose SR is 2 / g3.
+    """
+    return max(1.0 - stats.g3 * stats.sr + (stats.g4 - 1.0) / 4.0 * stats.sr**2, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,32 +153,3 @@ def mark(state: Equity, nav: float) -> Equity:
 def drawdown(state: Equity) -> float:
     """Fall from the peak as a fraction of the peak, 0 at a new high, above 1 when the value is negative."""
     return (state.peak - state.now) / state.peak
-
-
-@dataclass(frozen=True, slots=True)
-class KillLimits:
-    """Losses that stop trading: `pnl_frac_min` (negative) of the start, `drawdown_frac_max` of the peak, `psr_min`."""
-
-    pnl_frac_min: float
-    drawdown_frac_max: float
-    psr_min: float
-    pnl_min: float | None = None
-    """Smallest profit in account currency, negative; None: no such limit."""
-
-
-KillRule = Literal["PNL_FRAC", "PNL", "DRAWDOWN", "PSR"]
-
-
-def kill_rules(equity: Equity, psr_zero: float | None, limits: KillLimits) -> tuple[KillRule, ...]:
-    """The rules that say stop, empty when none does. `psr_zero` is PSR(0), None while insufficient: then it is silent.
-
-    The quiet PSR of a young session is no permission; gates that need a pass treat None as HOLD.
-    """
-    profit = equity.now - equity.start
-    rules: tuple[tuple[KillRule, bool], ...] = (
-        ("PNL_FRAC", profit / equity.start <= limits.pnl_frac_min),
-        ("PNL", limits.pnl_min is not None and profit <= limits.pnl_min),
-        ("DRAWDOWN", drawdown(equity) >= limits.drawdown_frac_max),
-        ("PSR", psr_zero is not None and psr_zero < limits.psr_min),
-    )
-    return tuple(name for name, broken in rules if broken)

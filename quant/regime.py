@@ -91,12 +91,18 @@ def mean_correlation(cov: NDArray[np.float64]) -> float:
 
 def market_vol_annual(cov: NDArray[np.float64], bars_per_year: float) -> float:
     """Annual volatility of the equally weighted portfolio, sqrt(1'S1 / N^2 x bars per year), S per bar."""
-    return float(np.sqrt(cov.sum() / len(cov) ** 2 * bars_per_year))
+    return _sum_vol(cov) / len(cov) * float(np.sqrt(bars_per_year))
 
 
 def is_tail(cov: NDArray[np.float64], x: NDArray[np.float64], deviations: float = 1.5) -> bool:
     """Whether the equally weighted return of cross-section x (N,) lies beyond `deviations` of its own volatility.
 
+    No move is never a tail, and any move is one where that volatility is 0.
     The tail correlation is `mean_correlation` of a `CovState` that is updated in such bars alone.
     """
-    return abs(float(x.sum())) >= deviations * float(np.sqrt(cov.sum()))
+    return abs(float(x.sum())) > deviations * _sum_vol(cov)
+
+
+def _sum_vol(cov: NDArray[np.float64]) -> float:
+    """sqrt(1'S1); the sum is never negative, but for rounding where the assets cancel."""
+    return float(np.sqrt(max(float(cov.sum()), 0.0)))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import exp, log, sqrt
+from math import exp, log1p, sqrt
 from typing import Final
 
 import numpy as np
@@ -102,15 +102,15 @@ class Fade:
 class SignalState:
     """What the eight signals remember of one instrument.
 
-    `averages` are the EWMAs of the log mid, relative to `log_first`; `squares` the fading mean square of each crossover
-    over volatility; `mid2` the last closing mid in half ticks and `bars` the number of mids seen.
+    `averages` are the EWMAs of the log mid, less the log mid itself: of the size of a few moves, however far the price
+    has gone. `squares` is the fading mean square of each crossover over volatility; `mid2` the last closing mid in half
+    ticks and `bars` the number of mids seen.
     """
 
     depth: Fade = field(default_factory=Fade)
     book_depth: Fade = field(default_factory=Fade)
     mid2: int = 0
     bars: int = 0
-    log_first: float = 0.0
     variance: Fade = field(default_factory=Fade)
     averages: tuple[float, ...] = (0.0,) * 6
     squares: tuple[Fade, ...] = (Fade(), Fade(), Fade())
@@ -181,9 +181,9 @@ def update(state: SignalState, bar: Bar, settings: Settings) -> tuple[SignalStat
         "reversal": reversal,
         "vrp": _vrp(bar),
     }
-    bars, log_first, variance, averages, squares = price
+    bars, variance, averages, squares = price
     mid2 = bar.mid2 or state.mid2
-    return SignalState(depth, book, mid2, bars, log_first, variance, averages, squares), readings
+    return SignalState(depth, book, mid2, bars, variance, averages, squares), readings
 
 
 def _ofi_l1(bar: Bar, depth: float | None) -> Reading:
@@ -222,22 +222,22 @@ def _vrp(bar: Bar) -> Reading:
     return Reading(bar.implied_vol**2 - bar.realised_vol**2)
 
 
-_PriceState = tuple[int, float, Fade, tuple[float, ...], tuple[Fade, ...]]
+_PriceState = tuple[int, Fade, tuple[float, ...], tuple[Fade, ...]]
 
 
 def _price(state: SignalState, mid2: int) -> tuple[_PriceState, Reading, Reading]:
     """Trend and reversal. A bar without a mid leaves the memory alone; the next return covers the gap."""
-    same: _PriceState = (state.bars, state.log_first, state.variance, state.averages, state.squares)
+    same: _PriceState = (state.bars, state.variance, state.averages, state.squares)
     if not mid2:
         return same, _NO_MID, _NO_MID
     if state.bars == 0:
-        return (1, log(mid2), state.variance, state.averages, state.squares), *_warming(1)
-    move, bars = log(mid2 / state.mid2), state.bars + 1
+        return (1, state.variance, state.averages, state.squares), *_warming(1)
+    # Not the logarithm of the ratio, which keeps only nine digits of a move of one tick at 60,000.00.
+    move, bars = log1p((mid2 - state.mid2) / state.mid2), state.bars + 1
     before = sqrt(state.variance.mean or 0.0)
     reversal = _reversal(move, before, bars)
     variance = state.variance.add(VOL_FADE, move * move, 1.0)
-    level = log(mid2) - state.log_first
-    averages = tuple(a + (level - a) / span for a, span in zip(state.averages, SPANS, strict=True))
+    averages = tuple((1.0 - 1.0 / span) * (a - move) for a, span in zip(state.averages, SPANS, strict=True))
     vol = sqrt(variance.mean or 0.0)
     squares, total = [], 0.0
     for k, square in enumerate(state.squares):
@@ -246,7 +246,7 @@ def _price(state: SignalState, mid2: int) -> tuple[_PriceState, Reading, Reading
         squares.append(square)
         total += response(crossover / sqrt(square.mean)) if square.mean else 0.0
     trend = Reading(total / 3.0) if bars >= max(SPANS) else _warming(bars)[0]
-    return (bars, state.log_first, variance, averages, tuple(squares)), trend, reversal
+    return (bars, variance, averages, tuple(squares)), trend, reversal
 
 
 def _reversal(move: float, vol: float, bars: int) -> Reading:
@@ -318,15 +318,13 @@ def _batch_price(mid2: NDArray[np.int64]) -> tuple[Array, Array]:
     seen = np.flatnonzero(mid2)
     if len(seen) < 2:
         return trend, reversal
-    logs = np.log(mid2[seen].astype(np.float64))
     moves = np.log1p(np.diff(mid2[seen]) / mid2[seen][:-1])
     ones = np.ones(len(moves))
     vol = np.sqrt(_ewma(moves**2, VOL_FADE) / _ewma(ones, VOL_FADE))
     ready = np.arange(1, len(moves)) >= VOL_BARS_MIN
     scale = np.where(ready & (vol[:-1] > 0.0), vol[:-1], np.nan)
     reversal[seen[2:]] = -moves[1:] / scale
-    level = logs[1:] - logs[0]
-    averages = [_ewma(level / span, 1.0 - 1.0 / span) for span in SPANS]
+    averages = [-(1.0 - 1.0 / span) * _ewma(moves, 1.0 - 1.0 / span) for span in SPANS]
     total = np.zeros(len(moves))
     for k in range(3):
         gap = averages[2 * k] - averages[2 * k + 1]

@@ -31,7 +31,6 @@ from tests.quant.definitions import (
     compare_factors,
     compare_information,
     compare_integrate,
-    compare_kill_rules,
     compare_lee_ready,
     compare_matrix_codec,
     compare_measures,
@@ -154,8 +153,7 @@ def risk_rows() -> list[Row]:
 
 def limit_rows() -> list[Row]:
     s, bounds = np.cov(returns(300, 20).T), Limits(0.25, 0.8, 0.3, 1.0, 0.10)
-    w0, x, equity = np.full(20, 0.1), np.full(20, 1e6), performance.Equity(1.0, 0.9, 1.1)
-    kill, held = performance.KillLimits(-0.05, 0.15, 0.20), performance.Pnl(1, -3)
+    w0, x, held = np.full(20, 0.1), np.full(20, 1e6), performance.Pnl(1, -3)
     return [
         Row(
             "limits.participation", "min(POV x bar volume, ADV x daily volume) / NAV (N 20)", "Boyd et al. 2017",
@@ -181,11 +179,6 @@ def limit_rows() -> list[Row]:
             "performance.expected_max_sr", "sqrt(V) ((1 - e) Z(1 - 1/N) + e Z(1 - 1/(N e')))",
             "Bailey & Lopez de Prado 2014", "scipy quantiles", 1e-12, compare_expected_max,
             lambda: performance.expected_max_sr(0.002, 100),
-        ),
-        Row(
-            "performance.kill_rules", "PnL, drawdown and PSR against their limits", "definition",
-            "share of accounts on which fractions name other rules", 0.0, compare_kill_rules,
-            lambda: performance.kill_rules(equity, 0.5, kill),
         ),
         Row(
             "impact.slippage_bp, square_root_cost", "side (P - arrival)/arrival; c sigma sqrt(q/V)",

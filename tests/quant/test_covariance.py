@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.base import LOG_RETURN_MAX
 from quant import covariance
 from tests.quant.oracles import brute_ledoit_wolf, returns, streamed, streamed_vol_corr
 
@@ -59,6 +60,25 @@ def test_a_return_that_is_not_finite_is_refused_at_the_door(bad: float) -> None:
         covariance.update(covariance.init(3), np.array([0.0, bad, 0.0]), 0.97)
     with pytest.raises(ValueError, match="3 finite returns"):
         covariance.update_vol_corr(covariance.init_vol_corr(3), np.array([0.0, bad, 0.0]), 0.97, 0.97)
+
+
+@pytest.mark.parametrize("size", [10.1, -10.1, 1e160])
+def test_a_return_no_price_makes_is_refused_and_never_becomes_an_infinite_state(size: float) -> None:
+    with pytest.raises(ValueError, match=r"a return of .* is above 10: mend the price"):
+        covariance.update_vol_corr(covariance.init_vol_corr(2), np.array([size, 0.0]), 0.97, 0.97)
+    covariance.update_vol_corr(covariance.init_vol_corr(2), np.array([10.0, -10.0]), 0.97, 0.97)
+
+
+def test_the_largest_deviation_that_is_taken_leaves_a_finite_estimate() -> None:
+    with pytest.raises(ValueError, match=r"a return of 1e\+160 in one bar is above 1e\+60"):
+        covariance.update(covariance.init(2), np.array([1e160, 0.0]), 0.9)
+    state = covariance.update(covariance.init(200), np.full(200, covariance.SIZE_MAX), 0.9)
+    assert np.isfinite(state.q4)
+    assert np.isfinite(covariance.estimate(state)).all()
+
+
+def test_what_a_message_may_call_a_return_is_what_the_covariance_takes() -> None:
+    assert covariance.LOG_RETURN_MAX == LOG_RETURN_MAX
 
 
 def test_a_cross_section_of_another_universe_is_refused() -> None:

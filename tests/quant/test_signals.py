@@ -67,6 +67,27 @@ def test_online_and_batch_agree_to_1e_12_and_miss_the_same_bars(seed: int, setti
         np.testing.assert_allclose(streamed[name], at_once[name], rtol=1e-12, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.parametrize(
+    ("name", "price", "step"),
+    [("AAPL 200.00", 20_000, 1), ("SPY 500.00", 50_000, 1), ("BTC 60,000.00", 6_000_000, 1), ("BTC", 6_000_000, 100)],
+)
+@pytest.mark.parametrize("drift", [0, 1])
+def test_online_and_batch_agree_to_1e_12_at_prices_whose_tick_is_a_ten_millionth(
+    name: str, price: int, step: int, drift: int
+) -> None:
+    """One-tick walks, and walks that have gone far since the first bar: the logarithms of such prices cancel."""
+    for seed in range(3):
+        moves = np.random.default_rng(seed).integers(-step, step + 1, 1_500)
+        moves[100] += drift * price
+        mids = price + np.cumsum(moves)
+        bars = [replace(QUIET, bid=p, ask=p + 1) for p in mids.tolist()]
+        streamed, at_once = online(bars, FULL), signals.batch(bars, FULL)
+        for signal in ("ts_trend", "reversal"):
+            told = f"{name}, seed {seed}, {signal}"
+            assert np.isfinite(streamed[signal]).sum() > 1_000, told
+            np.testing.assert_allclose(streamed[signal], at_once[signal], rtol=1e-12, atol=1e-12, err_msg=told)
+
+
 def test_every_signal_is_there_somewhere_or_the_agreement_proves_nothing() -> None:
     streamed = online(random_bars(4, 300), FULL)
     for name, values in streamed.items():
