@@ -88,6 +88,7 @@ def _scalars(kind: Any, limits: dict[str, Any]) -> Strategy:
         low = limits.get("ge", Decimal("0.01") if "gt" in limits else -(10**9))
         return st.decimals(low, 10**9, places=limits.get("decimal_places", 4))
     if kind is str:
-        pattern = limits.get("pattern")
-        return st.from_regex(pattern, fullmatch=True) if pattern else st.text(min_size=limits.get("min_length", 0))
+        pattern, longest = limits.get("pattern"), limits.get("max_length", 1_000)
+        texts = st.from_regex(pattern, fullmatch=True) if pattern else st.text(min_size=limits.get("min_length", 0))
+        return texts.filter(lambda text: len(text) <= longest)
     raise TypeError(f"no strategy for {kind}: add one here")
