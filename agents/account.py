@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from agents import ledger
 from agents.spec import UNCHANGED, Out, Record
+from contracts.breaks import PositionBreak
 from contracts.controls import Alert, GateEvidence, ResolveCommand, RiskEvent
 from contracts.orders import (
     AccountValue,
@@ -23,7 +24,6 @@ from contracts.orders import (
     BrokerPosition,
     DropCopy,
     ExecutionReport,
-    PositionBreak,
     SessionEvent,
     SessionHealth,
     SessionState,

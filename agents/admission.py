@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from agents.controls import facts, journal
+from agents.controls import clock, facts, journal
 from agents.controls.case import Case, Finding, Identity, cap_ticks
-from agents.controls.checks import findings
+from agents.controls.checks import findings, order_id_left
 from agents.controls.exposure import share_lots
-from agents.controls.state import AdmissionState, Parent, Working
-from agents.parameters import Limits
+from agents.controls.state import AdmissionState, Mark, Parent, Working
+from agents.parameters import Limits, Market
 from agents.spec import Out, Record, Step
-from contracts.controls import Denial
+from contracts.controls import Denial, KillCommand
 from contracts.instruments import INSTRUMENTS
 from contracts.market import Heartbeat, Side
 from contracts.orders import (
@@ -45,23 +45,28 @@ PARENT_LIFE_BUCKETS: Final = 30
 """A parent that has not gone out by then has missed its forecast; the portfolio decides anew each bucket anyway."""
 
 
+QUANTITY_MAX: Final = 2**53 - 1
+"""Most lots of one order on the wire."""
+
+
 def key(message: Any) -> str | None:
     return None if isinstance(message, Heartbeat) else "desk"
 
 
-def make(limits: Limits, universe: Sequence[str], identity: Identity) -> Step:
+def make(limits: Limits, market: Market, identity: Identity) -> Step:
     """The step with these limits; `identity` is what this worker runs, named in each decision."""
-    desk = Admission(limits, frozenset(universe), identity)
+    desk = Admission(limits, frozenset(market.universe), identity, market.bucket_ns)
     return desk.step
 
 
 class Admission:
     """The step and its constants."""
 
-    def __init__(self, limits: Limits, universe: frozenset[str], identity: Identity) -> None:
+    def __init__(self, limits: Limits, universe: frozenset[str], identity: Identity, bucket_ns: int) -> None:
         self._limits = limits
         self._universe = universe
         self._identity = identity
+        self._bucket_ns = bucket_ns
         self._shown = journal.shown(limits)
 
     def step(self, state: AdmissionState | None, record: Record) -> tuple[AdmissionState, Sequence[Out]]:
@@ -76,13 +81,15 @@ class Admission:
             case CancelIntent():
                 return state, self._cancel(state, message, record.input)
         outputs = facts.learn(state, message, self._limits)
+        if isinstance(message, KillCommand):
+            outputs += _cancel_children(state, message)
         if isinstance(message, SignalEvent | ExecutionReport):
             outputs += self._go_on(state, message.instrument, record.input)
         return state, outputs
 
     def decide(self, state: AdmissionState, intent: OrderIntent, source: Input) -> list[Out]:
         """Admit or deny one intent; either way there is a decision record, chained to the one before."""
-        limits = facts.in_force(state, self._limits, intent.ts_event_ns)
+        limits = facts.in_force(state, self._limits)
         share = share_lots(state, intent, limits)
         lots = min(intent.quantity_lots, share or intent.quantity_lots)
         case = self._case(state, intent, limits, lots)
@@ -117,7 +124,7 @@ class Admission:
             limit_price=amend.limit_price,
             time_in_force="DAY",
         )
-        limits = facts.in_force(state, self._limits, amend.ts_event_ns)
+        limits = facts.in_force(state, self._limits)
         lots = amend.quantity_lots - (working.filled_lots if working is not None else 0)
         case = self._case(state, terms, limits, lots, amend)
         found = findings(case)
@@ -136,48 +143,64 @@ class Admission:
         return [record, Out(ORDER_COMMANDS, amend.amends, command)]
 
     def _cancel(self, state: AdmissionState, cancel: CancelIntent, source: Input) -> list[Out]:
-        """A cancel makes the desk safer, so no limit denies it: only that its strategy has no such order."""
-        working = state.working.get(cancel.instrument)
+        """A cancel makes the desk safer, so no limit denies it: only that its strategy has no such order.
+
+        One that names an intent which goes out in children, or one of these, ends all of it: the child that works, and
+        those to come also while none works.
+        """
+        working, parent = state.working.get(cancel.instrument), state.parents.get(cancel.instrument)
+        works = (
+            working is not None
+            and cancel.cancels in (working.intent_id, working.parent_id)
+            and working.strategy in ("", cancel.strategy)
+        )
+        goes_on = parent is not None and parent.intent.strategy == cancel.strategy and _names(cancel.cancels, parent)
         found: list[Finding] = []
-        if working is None or working.intent_id != cancel.cancels or working.strategy not in ("", cancel.strategy):
+        if not works and not goes_on:
             found = [(Denial.ORDER_NOT_WORKING, f"no order of intent {cancel.cancels} and {cancel.strategy} works")]
-        text = f"admitted as a cancel of intent {cancel.cancels}"
-        record = journal.decision(state, cancel, source, found, self._shown, self._identity, text)
-        if found:
-            return [record]
-        journal.count_message(state, cancel.ts_event_ns)
-        command = CancelCommand(intent_id=cancel.cancels, reason=f"{cancel.strategy} asks for it")
-        return [record, Out(ORDER_COMMANDS, cancel.cancels, command)]
+        ends = " and ".join(["its working order"] * works + ["its children to come"] * goes_on)
+        text = f"admitted as a cancel of intent {cancel.cancels}: {ends}"
+        outputs = [journal.decision(state, cancel, source, found, self._shown, self._identity, text)]
+        if goes_on:
+            del state.parents[cancel.instrument]
+        if works and working is not None:
+            journal.count_message(state)
+            command = CancelCommand(intent_id=working.intent_id, reason=f"{cancel.strategy} asks for it")
+            outputs.append(Out(ORDER_COMMANDS, working.intent_id, command))
+        return outputs
 
     def _go_on(self, state: AdmissionState, instrument: str, source: Input) -> list[Out]:
         """What waits for this instrument to be free: its end by a kill, or the next child of a parent."""
-        if state.session is not SessionState.READY or instrument in state.working or state.locks.get(instrument):
+        if state.session is not SessionState.READY or instrument in state.working or state.in_doubt(instrument):
             return []
-        if instrument in state.flattening:
+        if state.flattened(instrument):
             return self._flatten(state, instrument, source)
+        if state.locks.get(instrument):
+            return []
         parent = state.parents.get(instrument)
         mark = state.marks.get(instrument)
         if parent is None or mark is None or mark.ts_event_ns <= parent.intent.ts_event_ns:
             return []
-        return self._next_child(state, parent, mark.ts_event_ns, source)
+        return self._next_child(state, parent, mark, source)
 
-    def _next_child(self, state: AdmissionState, parent: Parent, now_ns: int, source: Input) -> list[Out]:
-        """One child a bucket, by the same checks as any intent; one that is denied ends its parent."""
-        intent = parent.intent
+    def _next_child(self, state: AdmissionState, parent: Parent, mark: Mark, source: Input) -> list[Out]:
+        """One child a bucket, of its own time and by the same checks as any intent; one denied ends its parent."""
+        intent, now_ns = parent.intent, mark.ts_event_ns
         left = intent.quantity_lots - parent.sent_lots
-        bucket = (now_ns - intent.ts_event_ns) // intent.bucket_ns
+        bucket = (now_ns - intent.ts_event_ns) // self._bucket_ns
         if left <= 0 or bucket > PARENT_LIFE_BUCKETS:
             del state.parents[intent.instrument]
             return []
         if parent.children > bucket:
             return []
-        limits = facts.in_force(state, self._limits, now_ns)
+        limits = facts.in_force(state, self._limits)
         child = intent.model_copy(
             update={
-                "intent_id": _digest(f"{intent.intent_id}|{parent.children}"),
+                "intent_id": _child_id(intent.intent_id, parent.children),
                 "quantity_lots": min(left, share_lots(state, intent, limits) or left),
                 "position_lots": state.positions.get(intent.instrument, 0),
                 "ts_event_ns": now_ns,
+                "ts_ingest_ns": max(intent.ts_ingest_ns, mark.ts_ingest_ns),
             }
         )
         case = self._case(state, child, limits, child.quantity_lots)
@@ -192,12 +215,13 @@ class Admission:
         return [self._decided(case, child, source, found), *outputs]
 
     def _flatten(self, state: AdmissionState, instrument: str, source: Input) -> list[Out]:
-        """Close a position that a kill wants closed: at each mark, until it is."""
+        """Close a position that a kill wants closed: whenever there is one, at each mark, while the kill is in force.
+
+        An order that filled too much does not keep its position from being closed: it is over and counted to the last
+        lot. What is in doubt does, as closing it could open the opposite.
+        """
         position, mark = state.positions.get(instrument, 0), state.marks.get(instrument)
-        if position == 0:
-            del state.flattening[instrument]
-            return []
-        if mark is None or mark.halted or self._limits.collar_frac is None:
+        if position == 0 or mark is None or mark.halted or self._limits.collar_frac is None:
             return []
         side: Side = "SELL" if position > 0 else "BUY"
         intent = OrderIntent(
@@ -205,27 +229,29 @@ class Admission:
             strategy="flatten",
             instrument=instrument,
             side=side,
-            quantity_lots=min(abs(position), self._limits.order_lots_max or abs(position)),
+            quantity_lots=min(abs(position), self._limits.order_lots_max or QUANTITY_MAX, QUANTITY_MAX),
             arrival_bid_ticks=mark.bid_ticks,
             arrival_ask_ticks=mark.ask_ticks,
             position_lots=position,
             regime="storm",
             ts_event_ns=mark.ts_event_ns,
-            ts_ingest_ns=mark.ts_event_ns,
-            bucket_ns=1,
+            ts_ingest_ns=mark.ts_ingest_ns,
+            bucket_ns=self._bucket_ns,
             inputs=(),
         )
         if intent.intent_id in state.recent:
             return []
         case = self._case(state, intent, self._limits, intent.quantity_lots)
+        if found := order_id_left(case):
+            return [self._decided(case, intent, source, found)]
         command = self._admit(case, None, sent_before=0, reduces=True)
-        text = f"{self._admitted(state)} to flatten: {state.flattening[instrument]}"
+        text = f"{self._admitted(state)} to flatten: {state.flattened(instrument)}"
         return [self._decided(case, intent, source, [], text), command]
 
     def _case(
         self, state: AdmissionState, intent: OrderIntent, limits: Limits, lots: int, amend: AmendIntent | None = None
     ) -> Case:
-        return Case(state, intent, limits, self._universe, lots, self._identity, amend)
+        return Case(state, intent, limits, self._universe, lots, self._identity, self._bucket_ns, amend)
 
     def _admit(self, case: Case, parent: Parent | None, *, sent_before: int, reduces: bool = False) -> Out:
         """The command, under an order id of its own; its exposure counts from here on."""
@@ -250,7 +276,11 @@ class Admission:
         state.next_order_id += 1
         state.admitted += 1
         state.working[intent.instrument] = Working(
-            intent.intent_id, intent.side, case.lots, strategy=intent.strategy, child=parent is not None
+            intent.intent_id,
+            intent.side,
+            case.lots,
+            strategy=intent.strategy,
+            parent_id=parent.intent.intent_id if parent else "",
         )
         return Out(ORDER_COMMANDS, intent.intent_id, command)
 
@@ -258,15 +288,39 @@ class Admission:
         self, case: Case, request: journal.Request, source: Input, found: list[Finding], admitted: str = ""
     ) -> Out:
         """Count and record a decision; what is older than any intent may be is forgotten."""
-        intent, limits = case.intent, case.limits
+        limits = case.limits
         buckets = (limits.intent_age_buckets_max or 0) + PARENT_LIFE_BUCKETS
-        journal.remember(case, found, intent.ts_event_ns - intent.bucket_ns * buckets)
+        journal.remember(case, found, clock.event_ns(case.state) - self._bucket_ns * buckets)
         text = admitted or self._admitted(case.state)
         shown = self._shown if limits is self._limits else journal.shown(limits)
         return journal.decision(case.state, request, source, found, shown, self._identity, text)
 
     def _admitted(self, state: AdmissionState) -> str:
         return f"admitted as order {state.next_order_id - 1}"
+
+
+def _cancel_children(state: AdmissionState, kill: KillCommand) -> list[Out]:
+    """A kill of an intent that goes out in children covers the one that works, which has a name of its own."""
+    return [
+        Out(
+            ORDER_COMMANDS,
+            working.intent_id,
+            CancelCommand(intent_id=working.intent_id, reason=f"{kill.operator} killed intent {working.parent_id}"),
+        )
+        for working in state.working.values()
+        if working.parent_id and kill.scope == f"order:{working.parent_id}"
+    ]
+
+
+def _names(intent_id: str, parent: Parent) -> bool:
+    """Whether it is the intent itself or one of the children that went out."""
+    own = parent.intent.intent_id
+    return intent_id == own or any(intent_id == _child_id(own, number) for number in range(1, parent.children))
+
+
+def _child_id(parent_id: str, number: int) -> str:
+    """The intent of a child; the first one, number 0, has that of its parent."""
+    return _digest(f"{parent_id}|{number}")
 
 
 def _digest(text: str) -> str:

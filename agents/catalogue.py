@@ -148,7 +148,7 @@ def _execution(desk: Desk, build: str, configuration_hash: str) -> list[AgentSpe
                 t.GATE_VERDICTS,
                 t.WORKERS,
             ),
-            admission.make(desk.limits, desk.market.universe, Identity(build, configuration_hash)),
+            admission.make(desk.limits, desk.market, Identity(build, configuration_hash)),
             admission.key,
             admission.ADMISSION,
             outputs=(t.DECISIONS, t.ORDER_COMMANDS, t.ALERTS),

@@ -55,7 +55,11 @@ from contracts.orders import (
 )
 from contracts.topics import BROADCAST
 
-ENDED: Final = frozenset({S.CANCELLED, S.REJECTED})
+OVER: Final = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive", NOT_SENT})
+"""Words of the gateway after which a broker order does not work."""
+
+CANCEL_AGAIN_NS: Final = 10_000_000_000
+"""A gateway that refuses a cancel is not asked again with each snapshot: the refusal itself leads to the next one."""
 
 RESEND_NS: Final = 20_000_000_000
 """A claim this young is sent again: a killed worker is back in 5 to 10 s. An older one has missed its market."""
@@ -85,9 +89,11 @@ def key(message: Any) -> str | None:
 def step(row: OrderRow | None, record: Record) -> tuple[OrderRow | None, Sequence[Any]]:
     """One command or one word of the gateway on one order."""
     message = record.message
+    if record.replayed and isinstance(message, OrderCommand | AmendCommand):
+        return row, UNCHANGED  # admission did not judge it as of now, and may never have seen it
     if row is None:
         if isinstance(message, OrderCommand):
-            return _claim(message)
+            return _claim(message, record.sent_ns)
         return None, UNCHANGED  # somebody else's order, or a cancel of one that never was
     match message:
         case CancelCommand():
@@ -104,15 +110,21 @@ def step(row: OrderRow | None, record: Record) -> tuple[OrderRow | None, Sequenc
         case BrokerCommission():
             return row, _commission(row, message)
         case ResolveCommand() if row.state is S.UNKNOWN:
-            return row, move(row, S.CANCELLED, f"settled by {message.operator}: {message.reason}", message.ts_ns)
+            return row, _over(row, f"settled by {message.operator}: {message.reason}", message.ts_ns)
         case SessionEvent() if message.state is SessionState.READY and row.state not in TERMINAL:
             return row, _reconcile(row, message)
     return row, UNCHANGED
 
 
-def _claim(command: OrderCommand) -> tuple[OrderRow, Sequence[Any]]:
-    """A new order; a child that would take its parent over its size stops here, at the last hop."""
+def _claim(command: OrderCommand, sent_ns: int) -> tuple[OrderRow, Sequence[Any]]:
+    """A new order; a child that would take its parent over its size stops here, at the last hop.
+
+    So does one that admission decided on long before it could send it, at `sent_ns`: a crash was in between.
+    """
     row = OrderRow(command)
+    age_ns = sent_ns - command.ts_ingest_ns
+    if age_ns > RESEND_NS:
+        return row, move(row, S.CANCELLED, _stale(age_ns), command.ts_ingest_ns)
     if command.parent_id is not None and command.parent_sent_lots + command.quantity_lots > command.parent_lots:
         numbers = f"{command.parent_sent_lots}+{command.quantity_lots}>{command.parent_lots}"
         reason = f"children would exceed their parent {command.parent_id}: {numbers}"
@@ -120,11 +132,28 @@ def _claim(command: OrderCommand) -> tuple[OrderRow, Sequence[Any]]:
     return row, (PlaceOrder(command),)
 
 
+def _stale(age_ns: int) -> str:
+    return f"stale: {age_ns / 1e9:.0f} s after its decision it is not sent any more"
+
+
 def _cancel(row: OrderRow, cancel: CancelCommand) -> Sequence[Any]:
+    """The row keeps that a cancel is wanted, as a crash may lose it on its way."""
     if row.state in TERMINAL:
         return UNCHANGED
+    row.cancelling = cancel.reason
+    return _ask_for_cancel(row, cancel.reason, row.command.ts_ingest_ns)
+
+
+def _ask_for_cancel(row: OrderRow, reason: str, ts_ns: int) -> Sequence[Any]:
+    """Asking is no evidence, so UNKNOWN, which locks the instrument, does not end by it."""
     effect = CancelOrder(row.command.order_id, row.command.intent_id)
-    return [effect, *move(row, S.PENDING_CANCEL, cancel.reason, row.command.ts_ingest_ns)]
+    return (effect,) if row.state is S.UNKNOWN else [effect, *move(row, S.PENDING_CANCEL, reason, ts_ns)]
+
+
+def _over(row: OrderRow, reason: str, ts_ns: int) -> Sequence[Any]:
+    """UNKNOWN ends: nothing works under this intent. A broker order that does after all makes it UNKNOWN again."""
+    row.twins = dict.fromkeys(row.twins, "Cancelled")
+    return move(row, S.CANCELLED, reason, ts_ns)
 
 
 def _status(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
@@ -135,9 +164,9 @@ def _status(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
         return amends.settle(row, f"amend not sent: {status.reason}", status.ts_ns)
     if status.status == NOT_FOUND:
         if row.state is S.UNKNOWN and row.absent_epoch == status.epoch:
-            return move(row, S.CANCELLED, f"{row.reason}, and the gateway knows no such order", status.ts_ns)
+            return _over(row, f"{row.reason}, and the gateway knows no such order", status.ts_ns)
         return UNCHANGED
-    if status.status == NOT_SENT and row.resends:
+    if status.status == NOT_SENT and row.resends and row.state not in TERMINAL:
         # This attempt did not leave us, but the one before a crash may have: its cancel tells.
         row.absent_epoch = status.epoch
         outputs = move(row, S.UNKNOWN, status.reason, status.ts_ns)
@@ -147,9 +176,11 @@ def _status(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
     if row.twins or (row.perm_id and status.perm_id and status.perm_id != row.perm_id):
         return _twin(row, status)
     row.perm_id = row.perm_id or status.perm_id
-    state = BROKER_STATES.get(status.status)
+    state, before = BROKER_STATES.get(status.status), row.state
     if state is None:
         return ()
+    if state is S.PENDING_CANCEL:
+        row.cancel_epoch = max(row.cancel_epoch, status.epoch)
     outputs = amends.named_terms(row, status)
     row.said_filled = row.said_filled or status.status == "Filled"
     if row.amend is not None and _filled_as_said(row):
@@ -160,32 +191,40 @@ def _status(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
             return outputs  # the order lives; its terms are not settled
         state = works(row)
     outputs += move(row, state, status.reason, status.ts_ns)
-    if state is S.REJECTED and outputs:
-        # "Inactive" may revive by itself; a cancel makes it final.
+    if outputs and (state is S.REJECTED or (before is S.REJECTED and row.state not in TERMINAL)):
+        # "Inactive" may revive by itself; a cancel makes it final. One that does revive has not had it.
+        row.cancelling = row.reason
         outputs.append(CancelOrder(row.command.order_id, row.command.intent_id))
     return outputs
 
 
 def _twin(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
-    """A second permanent id under our order id: two orders are live at the broker, and we can name only one.
+    """A second permanent id under our order id: two orders at the broker, and we can name only one.
 
-    So everything is cancelled, and the intent is UNKNOWN until each of them is over.
+    While one of them works everything is cancelled, and the intent is UNKNOWN until each of them is over; also one that
+    had ended for us.
     """
     found = not row.twins
-    row.twins[row.perm_id] = row.twins.get(row.perm_id, "")
+    if found:
+        ends = {S.FILLED: "Filled", S.CANCELLED: "Cancelled", S.REJECTED: "Inactive"}
+        row.twins[row.perm_id] = ends.get(row.state, "")
     if status.perm_id:
         row.twins[status.perm_id] = status.status
-    if found:
-        reason = f"two broker orders, {row.perm_id} and {status.perm_id}, carry this intent"
-        outputs = move(row, S.UNKNOWN, reason, status.ts_ns)
-        return [*outputs, CancelAll(), alert(row, "TWO_BROKER_ORDERS", reason, status.ts_ns)]
-    if row.state is S.UNKNOWN and all(
-        BROKER_STATES.get(word) in ENDED or word == "Filled" for word in row.twins.values()
-    ):
-        row.twins = {}
+    works, known = _twins_work(row), row.state is S.UNKNOWN
+    if found or (works and not known):
+        reason = f"broker orders {', '.join(map(str, row.twins))} carry this intent"
+        outputs = move(row, S.UNKNOWN, reason, status.ts_ns) if works else ()
+        asked = (CancelAll(),) if works else ()
+        return [*outputs, *asked, alert(row, "TWO_BROKER_ORDERS", reason, status.ts_ns)]
+    if known and not works:
         full = row.filled_lots >= row.command.quantity_lots
         return move(row, S.FILLED if full else S.CANCELLED, "all broker orders of it are over", status.ts_ns)
     return ()
+
+
+def _twins_work(row: OrderRow) -> bool:
+    """Whether one of several broker orders under this intent may still fill."""
+    return any(word not in OVER for word in row.twins.values())
 
 
 def _execution(row: OrderRow, execution: BrokerExecution) -> Sequence[Any]:
@@ -201,7 +240,7 @@ def _execution(row: OrderRow, execution: BrokerExecution) -> Sequence[Any]:
     full = row.filled_lots >= size or (row.amend is not None and _filled_as_said(row))
     after = S.FILLED if full else S.PARTIALLY_FILLED
     # A part filled beside an amend, a cancel, a refusal or a doubt does not say what becomes of the rest.
-    if after in LEGAL[row.state] and (after is S.FILLED or row.state in WORKING):
+    if after in LEGAL[row.state] and (after is S.FILLED or row.state in WORKING) and not _twins_work(row):
         row.state, row.reason = after, ""
     update = {
         "kind": "CORRECTION" if before else "FILL",
@@ -242,8 +281,12 @@ def _commission(row: OrderRow, commission: BrokerCommission) -> Sequence[Out]:
 def _reconcile(row: OrderRow, session: SessionEvent) -> Sequence[Any]:
     """The snapshot of a new session is complete; `row` is an order that was open."""
     missing = row.status_filled_lots - row.filled_lots
+    if row.status_epoch >= session.epoch and _twins_work(row):
+        return (CancelAll(),)
     if row.status_epoch >= session.epoch and missing <= 0:
-        return amends.not_in_force(row, session.ts_ns)
+        settled = amends.not_in_force(row, session.ts_ns)
+        again = _cancel_again(row, session)
+        return [*settled, *again] if again else settled
     heard = row.sent_epoch or row.status_epoch or row.fills
     age_ns = session.ts_ns - row.command.ts_ingest_ns
     if not heard and row.state is S.PENDING_SUBMIT and age_ns <= RESEND_NS:
@@ -252,7 +295,17 @@ def _reconcile(row: OrderRow, session: SessionEvent) -> Sequence[Any]:
     row.absent_epoch = session.epoch
     reason = f"executions of {missing} lots are missing" if missing > 0 else "not in the snapshot"
     if not heard and row.state is S.PENDING_SUBMIT:
-        reason = f"stale: {age_ns / 1e9:.0f} s after its decision it is not sent any more; {reason}"
+        reason = f"{_stale(age_ns)}; {reason}"
     probe = CancelOrder(row.command.order_id, row.command.intent_id)
     outputs = move(row, S.UNKNOWN, f"{reason} of session {session.epoch}", session.ts_ns)
     return [*outputs, *([alert(row, "ORDER_UNKNOWN", row.reason, session.ts_ns)] if outputs else []), probe]
+
+
+def _cancel_again(row: OrderRow, session: SessionEvent) -> Sequence[Any]:
+    """The snapshot has an order whose cancel was asked for, and no word of that: a crash or the gateway lost it."""
+    if row.cancelling is None or row.cancel_epoch >= session.epoch:
+        return ()
+    if session.ts_ns - row.cancel_again_ns < CANCEL_AGAIN_NS:
+        return ()
+    row.cancel_again_ns = session.ts_ns
+    return _ask_for_cancel(row, row.cancelling, session.ts_ns)

@@ -40,6 +40,13 @@ EVIDENCE: Final = {
 }
 """Evidence that trips the switch, and the limit on each."""
 
+COUNTS: Final = frozenset({"execution.pacing_violations", "execution.connection_failures"})
+"""Of these, counts since a process started: what came since the last reset is held against the limit."""
+
+LATENCY: Final = "execution.acknowledgement_ms_p95"
+LATENCY_NS: Final = 300_000_000_000
+"""The p95 is that of the last five minutes, so for as long after a reset it still has what tripped the switch in it."""
+
 UNREADABLE: Final = frozenset(
     {DeadLetterReason.MALFORMED_JSON, DeadLetterReason.WRONG_SCHEMA, DeadLetterReason.UNKNOWN_VERSION}
 )
@@ -51,6 +58,8 @@ class SwitchRow:
     """The switch; `announced` once its state has been published. `data_ns` is the time of the freshest record.
 
     `letters` has the dead letters of the last minute by their source, and the time of risk when they came.
+    `heard` has the last value of each count and of the latency, `fresh` what the counts grew by since the last reset,
+    which was at `reset_ns`, with a latency of `excused_ms`.
     """
 
     state: TradingState = TradingState.ACTIVE
@@ -60,6 +69,10 @@ class SwitchRow:
     ts_event_ns: int = 0
     data_ns: int = 0
     letters: dict[str, int] = field(default_factory=dict)
+    heard: dict[str, float] = field(default_factory=dict)
+    fresh: dict[str, float] = field(default_factory=dict)
+    reset_ns: int = 0
+    excused_ms: float = 0.0
 
 
 SWITCH = TableSpec("switch", SwitchRow, "state of the kill switch, who set it and why, one row")
@@ -85,6 +98,8 @@ def make(limits: KillLimits) -> Step:
             case KillCommand():
                 return row, _set(row, TradingState.HALTED, message.operator, message.reason, row.ts_event_ns)
             case ResetCommand():
+                row.fresh, row.letters = {}, {}
+                row.reset_ns, row.excused_ms = row.ts_event_ns, row.heard.get(LATENCY, 0.0)
                 return row, _set(row, TradingState.ACTIVE, message.operator, message.reason, row.ts_event_ns)
             case RiskEvent():
                 row.ts_event_ns = message.ts_event_ns
@@ -112,13 +127,30 @@ def _evidence(row: SwitchRow, evidence: GateEvidence, limits: KillLimits) -> Seq
         row.data_ns = max(row.data_ns, evidence.ts_event_ns - int(evidence.value * 1e9))
         return ()
     name = EVIDENCE.get(evidence.name)
-    if name is None or row.state is TradingState.HALTED:
+    if name is None:
         return UNCHANGED
+    value, news = _since_reset(row, evidence)
     limit = getattr(limits, name)
-    if limit is not None and evidence.value <= limit:
-        return UNCHANGED
-    text = f"{name} is not set" if limit is None else f"{label_of(evidence)}={evidence.value:.6g} {name}={limit:g}"
+    if row.state is TradingState.HALTED or (limit is not None and value <= limit):
+        return () if news else UNCHANGED
+    text = f"{name} is not set" if limit is None else f"{label_of(evidence)}={value:.6g} {name}={limit:g}"
     return _trip(row, "evidence", text, evidence.ts_event_ns)
+
+
+def _since_reset(row: SwitchRow, evidence: GateEvidence) -> tuple[float, bool]:
+    """What of this evidence is to be held against the desk, and whether the row has changed with it."""
+    name, value = evidence.name, evidence.value
+    if name not in COUNTS and name != LATENCY:
+        return value, False
+    before = row.heard.get(name, 0.0)
+    row.heard[name] = value
+    if name == LATENCY:
+        # For a while only what is worse than at the reset is new for certain.
+        excused = value <= row.excused_ms and evidence.ts_event_ns - row.reset_ns < LATENCY_NS
+        return 0.0 if excused else value, value != before
+    # A count that is smaller than it was begins anew: its process was started again.
+    row.fresh[name] = row.fresh.get(name, 0.0) + (value - before if value >= before else value)
+    return row.fresh[name], value != before
 
 
 def _dead_letter(row: SwitchRow, letter: DeadLetter, limits: KillLimits) -> Sequence[Out]:
@@ -144,10 +176,14 @@ def breached(risk: RiskEvent, limits: KillLimits) -> str:
     loss = -risk.pnl_usd / start_usd if start_usd > 0 else 1.0
     if limits.loss_frac_max is None or limits.drawdown_frac_max is None or limits.psr_min is None:
         return "a kill limit is not set"
+    if limits.loss_usd_max is None:
+        return "loss_usd_max is not set"
     if limits.dead_letters_per_minute_max is None:
         return "dead_letters_per_minute_max is not set"
     if loss > limits.loss_frac_max:
         return f"loss_frac={loss:.4f} loss_frac_max={limits.loss_frac_max}"
+    if -risk.pnl_usd > limits.loss_usd_max:
+        return f"loss_usd={-risk.pnl_usd:.2f} loss_usd_max={limits.loss_usd_max:g}"
     if risk.drawdown_frac > limits.drawdown_frac_max:
         return f"drawdown_frac={risk.drawdown_frac:.4f} drawdown_frac_max={limits.drawdown_frac_max}"
     if risk.psr is not None and risk.psr < limits.psr_min:

@@ -20,10 +20,13 @@ from tables.rows import TableSpec
 
 @dataclass(slots=True)
 class LatchRow:
-    """Kills by scope, with who and why; `halted` while the switch of the risk group is."""
+    """Kills by scope, with who and why; those of them that flatten; `halted` while the switch of the risk group is.
+
+    The last kill of a scope counts: one without flatten ends the flatten of the one before.
+    """
 
     kills: dict[str, str] = field(default_factory=dict)
-    flatten: bool = False
+    flattening: list[str] = field(default_factory=list)
     halted: bool = False
 
 
@@ -42,13 +45,17 @@ def step(row: LatchRow | None, record: Record) -> tuple[LatchRow, Sequence[Any]]
     match message:
         case KillCommand():
             row.kills[message.scope] = f"{message.operator}: {message.reason}"
-            row.flatten = row.flatten or message.flatten
+            row.flattening = [scope for scope in row.flattening if scope != message.scope]
+            row.flattening += [message.scope] if message.flatten else []
         case ResetCommand():
             row.kills.pop(message.scope, None)
-            row.flatten = row.flatten and bool(row.kills)
+            row.flattening = [scope for scope in row.flattening if scope != message.scope]
         case SwitchEvent():
             row.halted = message.state is TradingState.HALTED
         case SessionEvent() if message.state is not SessionState.READY:
             return row, UNCHANGED
     scopes = tuple(sorted(row.kills.keys() | ({"account"} if row.halted else set())))
-    return row, (Latch(scopes, row.flatten),)
+    flattening = set(row.flattening)
+    if row.halted and row.flattening and "account" not in row.kills:
+        flattening.add("account")  # a switch that tripped by itself does not stop what a person wants closed
+    return row, (Latch(scopes, tuple(sorted(flattening))),)

@@ -16,9 +16,10 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from agents.spec import Out
+from contracts.breaks import CashBreak
 from contracts.controls import Alert, ResolveCommand
 from contracts.instruments import INSTRUMENTS
-from contracts.orders import CashBreak, ExecutionReport
+from contracts.orders import ExecutionReport
 from contracts.topics import ALERTS, EXEC_REPORTS
 
 LAG_NS: Final = 200_000_000_000

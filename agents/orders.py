@@ -27,9 +27,10 @@ LEGAL: Final[dict[OrderState, frozenset[OrderState]]] = {
     S.PENDING_CANCEL: frozenset({S.ACKNOWLEDGED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.UNKNOWN}),
     S.UNKNOWN: _ANSWERS,
     # A fill may follow a cancel or a reject on the wire, and what was refused may revive; executions are the truth.
-    S.CANCELLED: frozenset({S.FILLED}),
-    S.REJECTED: frozenset({S.ACKNOWLEDGED, S.PARTIALLY_FILLED, S.CANCELLED, S.FILLED}),
-    S.FILLED: frozenset(),
+    # UNKNOWN follows an end when a second broker order is found to work under the intent, and for nothing else.
+    S.CANCELLED: frozenset({S.FILLED, S.UNKNOWN}),
+    S.REJECTED: frozenset({S.ACKNOWLEDGED, S.PARTIALLY_FILLED, S.CANCELLED, S.FILLED, S.UNKNOWN}),
+    S.FILLED: frozenset({S.UNKNOWN}),
 }
 
 WORKING: Final = frozenset({S.PENDING_SUBMIT, S.SUBMITTED, S.ACKNOWLEDGED})
@@ -77,6 +78,8 @@ class OrderRow:
     `status_epoch` is the last session in which the gateway spoke of the order's state, `absent_epoch` the last one
     whose snapshot did not have it; `status_filled_lots` what the gateway said is filled, `said_filled` that it is all.
     `twins` has the last word on each broker order that carries this intent, once there is more than one.
+    `cancelling` is why a cancel was asked for, None if none was; `cancel_epoch` the last session in which the gateway
+    said that it has it, `cancel_again_ns` when READY last asked for it again. `ts_ns` is the time of the last report.
     """
 
     command: OrderCommand
@@ -95,6 +98,10 @@ class OrderRow:
     amend_refusal: str = ""
     said_filled: bool = False
     twins: dict[int, str] = field(default_factory=dict)
+    cancelling: str | None = None
+    cancel_epoch: int = 0
+    cancel_again_ns: int = 0
+    ts_ns: int = 0
 
 
 ORDERS = TableSpec("orders", OrderRow, "one row per order: command, state, executions, by intent id")
@@ -128,7 +135,8 @@ def alert(row: OrderRow, code: str, text: str, ts_ns: int) -> Out:
 
 
 def report(row: OrderRow, ts_ns: int, update: dict[str, Any]) -> Out:
-    command = row.command
+    """What has become of the order. Some facts have no time of their own, or an older one: no report goes back."""
+    command, row.ts_ns = row.command, max(row.ts_ns, ts_ns)
     fields: dict[str, Any] = {
         "kind": "STATE",
         "intent_id": command.intent_id,
@@ -139,7 +147,7 @@ def report(row: OrderRow, ts_ns: int, update: dict[str, Any]) -> Out:
         "order_lots": command.quantity_lots,
         "filled_lots": row.filled_lots,
         "reason": row.reason,
-        "ts_ns": ts_ns,
+        "ts_ns": row.ts_ns,
         "limit_price": command.limit_price,
     }
     return Out(EXEC_REPORTS, command.intent_id, ExecutionReport(**(fields | update)))

@@ -85,6 +85,7 @@ class KillLimits(Parameters):
     """What trips the kill switch. None is "not set", and keeps the switch HALTED."""
 
     loss_frac_max: float | None = None
+    loss_usd_max: float | None = None
     drawdown_frac_max: float | None = None
     psr_min: float | None = None
     covariance_drift_max: float | None = None

@@ -35,13 +35,13 @@ class CancelAll(NamedTuple):
 
 
 class Latch(NamedTuple):
-    """Which scopes are killed as of now, and whether orders that make positions smaller may still go out.
+    """Which scopes are killed as of now, and which of these kills let the orders through that close positions.
 
     Nothing is sent before the first of these.
     """
 
     scopes: tuple[str, ...]
-    flatten: bool = False
+    flatten: tuple[str, ...] = ()
 
 
 class Broker(Protocol):
@@ -66,5 +66,5 @@ class Broker(Protocol):
     async def cancel_all(self) -> None:
         """Write the cancel of everything to the socket, ahead of everything that waits for its turn."""
 
-    async def latch(self, scopes: tuple[str, ...], *, flatten: bool) -> None:
+    async def latch(self, scopes: tuple[str, ...], *, flatten: tuple[str, ...]) -> None:
         """Take over the kills in force: block what they cover, and cancel what of it works."""

@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from agents.spec import Out, Record
+from contracts.breaks import PositionBreak
 from contracts.instruments import INSTRUMENTS
-from contracts.orders import ExecutionReport, Position, PositionBreak
+from contracts.orders import ExecutionReport, Position
 from contracts.topics import POSITIONS
 from tables.rows import TableSpec
 

@@ -13,6 +13,9 @@ from contracts.orders import Input
 from contracts.topics import REPLAY_HEADER, Topic
 from tables.rows import TableSpec
 
+SENT_HEADER: Final = "sent_ns"
+"""When a record was given to Kafka (wall clock): our own writers say it."""
+
 
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A decoded message and where it came from. A struct, as one is made for each event and it costs the least."""
@@ -28,6 +31,12 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     def replayed(self) -> bool:
         """Whether a person sent it again from a dead-letter topic."""
         return bool(self.headers) and self.headers[0][0] == REPLAY_HEADER
+
+    @property
+    def sent_ns(self) -> int:
+        """When it was given to Kafka, 0 if its writer did not say."""
+        said = dict(self.headers).get(SENT_HEADER) or b""
+        return int(said) if said.isdigit() and len(said) < 20 else 0
 
     @property
     def input(self) -> Input:

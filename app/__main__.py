@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     kill.add_argument("--rollback", action="store_true", help="cancel all, flatten, disconnect, keep the logs")
     lift = commands.add_parser("reset", help="allow trading again after a kill")
     lift.add_argument("--scope", default="account")
-    settle = commands.add_parser("resolve", help="settle an UNKNOWN order, or take the broker's position or cash")
+    settle = commands.add_parser("resolve", help="settle an UNKNOWN or overfilled order, or take the broker's side")
     which = settle.add_mutually_exclusive_group(required=True)
     which.add_argument("--intent", help="the intent id of an order that is over")
     which.add_argument("--instrument", help="an instrument whose position is the broker's")

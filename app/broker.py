@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import faust
 
 from agents.ports import AmendOrder, Broker, CancelAll, CancelOrder, Latch, PlaceOrder
+from agents.spec import SENT_HEADER
 from app import killfile
-from app.runtime import SENT_HEADER
 from app.settings import Settings
 from contracts.base import Message
 from contracts.orders import SessionEvent, SessionState
@@ -63,8 +63,9 @@ async def obey(session: IbkrSession, folder: Path) -> None:
         kills = killfile.read(folder)
         if kills != known:
             known = kills
-            log.warning("kill file: %s", ", ".join(f"{kill.scope} by {kill.operator}" for kill in kills) or "lifted")
-            await session.sender.hold(tuple(dict.fromkeys(kill.scope for kill in kills)))
+            said = "; ".join(f"{kill.scope} by {kill.operator}: {kill.reason}" for kill in kills)
+            log.warning("kill file: %s", said or "lifted")
+            await session.sender.hold({kill.scope: kill.flatten for kill in kills})  # the last of each scope counts
             session.stay_away(any(kill.disconnect for kill in kills))
         await asyncio.sleep(KILL_FILE_S)
 

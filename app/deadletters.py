@@ -25,7 +25,7 @@ from app.decoding import ORIGIN_HEADER, UnreadableError, dead_letter, read
 from app.topics import unreachable
 from connectors.kafka.access import Access
 from contracts.controls import DeadLetter
-from contracts.topics import REPLAY_HEADER, TOPICS, Topic
+from contracts.topics import ORDER_COMMANDS, REPLAY_HEADER, TOPICS, Topic
 
 DEAD_LETTER_TOPICS: Final = tuple({topic.dead_letters.name: topic for topic in TOPICS.values() if topic.dead_letters})
 NEWEST: Final = 20
@@ -166,6 +166,8 @@ async def replay(access: Access, letter: DeadLetter, value: bytes, outcome_s: fl
     topic = TOPICS.get(letter.topic)
     if topic is None or topic.dead_letters is None:
         raise DeadLetterError(f"{letter.source} cannot be replayed: nobody refuses records of {letter.topic}")
+    if topic is ORDER_COMMANDS:
+        raise DeadLetterError("an order goes out by admission alone: replay its intent, or let the strategy ask again")
     try:
         message = read(topic, value)
     except UnreadableError as error:

@@ -10,11 +10,18 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pydantic import ValidationError
+
+from contracts.controls import KillCommand
+
 NAME: Final = "KILLED"
 
 
 class Kill(NamedTuple):
-    """One line: what is killed, by whom, why; `disconnect` ends the session as well."""
+    """One line: what is killed, by whom, why; the last one of a scope says whether orders that flatten may go out.
+
+    `disconnect` ends the session as well.
+    """
 
     scope: str
     operator: str
@@ -24,21 +31,42 @@ class Kill(NamedTuple):
 
 
 def read(folder: Path) -> list[Kill]:
-    """Kills in force. A file that cannot be read kills the account: it was meant to kill something."""
+    """Kills in force, in their order. What cannot be read kills the account: it was meant to kill something."""
     path = folder / NAME
     try:
-        return [Kill(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError) as error:
-        return [Kill("account", "kill file", f"{path} cannot be read: {error}")]
+    except OSError as error:
+        return [_unreadable(f"{path} cannot be read: {error}")]
+    kills = [_line(line, f"line {number} of {path}") for number, line in enumerate(lines, 1) if line.strip()]
+    return kills or [_unreadable(f"{path} is empty")]
+
+
+def _line(line: bytes, place: str) -> Kill:
+    try:
+        kill = Kill(**json.loads(line))
+        KillCommand(scope=kill.scope, operator=kill.operator, reason=kill.reason, flatten=kill.flatten, ts_ns=0)
+        if not isinstance(kill.disconnect, bool):
+            raise ValueError("disconnect is neither true nor false")
+    except ValidationError as error:
+        first = error.errors()[0]
+        return _unreadable(f"{place} is no kill: {first['loc'][0]} {first['input']!r}: {first['msg']}")
+    except (ValueError, TypeError, RecursionError) as error:
+        return _unreadable(f"{place} is no kill: {error}")
+    return kill
+
+
+def _unreadable(why: str) -> Kill:
+    return Kill("account", "kill file", why)
 
 
 def add(folder: Path, kill: Kill) -> None:
-    """Append a kill, and have the disk confirm it."""
+    """Append a kill, and have the disk confirm it; OSError when it does not."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(kill._asdict()) + "\n")
+        # On a line of its own, also behind one that a full disk has torn.
+        file.write(f"\n{json.dumps(kill._asdict())}\n")
         file.flush()
         os.fsync(file.fileno())
 

@@ -26,14 +26,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.spec import UNCHANGED, AgentSpec, Out
+from agents.spec import SENT_HEADER, UNCHANGED, AgentSpec, Out
 from app.decoding import ORIGIN_HEADER, as_contract, decode, origin
 from app.merging import Merging
 from connectors import crash
 from contracts.topics import BROADCAST, TOPICS
 from tables.rows import Row, RowCodec, Sent, TableSpec
 
-SENT_HEADER = "sent_ns"
 LATE_S = 0.1
 """Rows of agents that write late are written this long after the first change."""
 

@@ -11,9 +11,8 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from agents.spec import Record
+from agents.spec import SENT_HEADER, Record
 from app.decoding import decode, origin
-from app.runtime import SENT_HEADER
 from connectors.kafka.access import Access
 from contracts import topics as t
 from contracts.controls import DecisionRecord, RiskEvent, SwitchEvent

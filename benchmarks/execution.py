@@ -114,7 +114,7 @@ async def kill(desk: MiniDesk, scope: str, queued: int) -> None:
 
     client.cancelOrder, client.reqGlobalCancel = cancel_one, cancel_all
     began = time.monotonic()
-    await desk.session.sender.latch((scope,), flatten=False)
+    await desk.session.sender.latch((scope,), flatten=())
     await desk.until(lambda: not any(_works(desk, order) for order in orders), "the end of all orders")
     took = [(moment - began) * 1e3 for moment in cancels]
     label = f"kill of {scope}, {WORKING} working, {queued} queued"
@@ -122,7 +122,7 @@ async def kill(desk: MiniDesk, scope: str, queued: int) -> None:
     kills.append(f"| {scope} | {queued} | {took[0]:.1f} | {took[-1]:.1f} | {len(took)} |")
     await asyncio.gather(*waiting)
     client.cancelOrder, client.reqGlobalCancel = single, every
-    await desk.session.sender.latch((), flatten=False)
+    await desk.session.sender.latch((), flatten=())
     assert desk.gateway.hits("G11") == 0, "the gateway counted a rate violation"
 
 

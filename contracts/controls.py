@@ -180,7 +180,8 @@ class ResetCommand(Message):
 class ResolveCommand(Message):
     """A named operator settles what evidence did not.
 
-    The UNKNOWN order of `intent_id` is over; or the broker's position in `instrument`, or its cash, is right.
+    The UNKNOWN order of `intent_id` is over, or its overfill is known; or the broker's position in `instrument`, or its
+    cash, is right.
     """
 
     type: Literal["resolve"] = "resolve"

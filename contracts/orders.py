@@ -362,31 +362,6 @@ class ExecutionReport(Message):
         return self
 
 
-class PositionBreak(Message):
-    """Our fold of the executions and the broker's count of a position differ, or (`open` false) no longer do."""
-
-    type: Literal["position_break"] = "position_break"
-    instrument: KnownInstrument
-    own_lots: Whole
-    broker_lots: Whole
-    open: bool
-    source: Literal["snapshot", "drop_copy", "operator"]
-    reason: str
-    ts_ns: TimeNs
-
-
-class CashBreak(Message):
-    """The broker's cash and ours (fills and commissions) differ, or (`open` false) no longer do; account currency."""
-
-    type: Literal["cash_break"] = "cash_break"
-    own_cash: Money
-    broker_cash: Money
-    open: bool
-    source: Literal["account", "operator"]
-    reason: str
-    ts_ns: TimeNs
-
-
 class Position(Message):
     """Fold of the executions of one instrument; money in the instrument's currency.
 

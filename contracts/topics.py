@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from pydantic import Field, TypeAdapter
 
-from contracts import controls, market, orders, signals
+from contracts import breaks, controls, market, orders, signals
 from contracts.base import Message
 from contracts.structs import Reader
 
@@ -211,7 +211,7 @@ BROKER_EVENTS = Topic(
 )
 EXEC_REPORTS = Topic(
     "exec_reports",
-    _any_of(orders.ExecutionReport | orders.PositionBreak | orders.CashBreak | orders.SessionEvent),
+    _any_of(orders.ExecutionReport | breaks.PositionBreak | breaks.CashBreak | orders.SessionEvent),
     "intent_id",
     retention_ms=7 * DAY_MS,
     durable=True,

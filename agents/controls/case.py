@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any, NamedTuple
 
+from agents.controls import clock
 from agents.controls.state import AdmissionState, Mark, Working
 from agents.parameters import Limits
 from contracts.controls import Denial
@@ -24,7 +25,7 @@ class Identity(NamedTuple):
 
 @dataclass(slots=True)
 class Case:
-    """One intent; `lots` is the part of it that would go out now.
+    """One intent; `lots` is the part of it that would go out now, `bucket_ns` the length of the desk's buckets.
 
     Of an amend, `intent` has the order's new terms, `lots` what of them is not filled, and `amend` the request itself.
     """
@@ -35,7 +36,13 @@ class Case:
     universe: frozenset[str]
     lots: int
     identity: Identity
+    bucket_ns: int
     amend: AmendIntent | None = None
+
+    @property
+    def now_ns(self) -> int:
+        """The newest event time that anybody has said, the intent too."""
+        return max(self.intent.ts_event_ns, clock.event_ns(self.state))
 
     @property
     def spec(self) -> InstrumentSpec | None:
@@ -72,6 +79,12 @@ class Case:
         return self.amend.amends if self.amend else self.intent.intent_id
 
     @property
+    def order_intent_ids(self) -> tuple[str, ...]:
+        """The intents by which a kill may name the order: its own and, of a child, its parent's."""
+        own = self.order_intent_id
+        return (own, self.working.parent_id) if self.amend and self.working else (own,)
+
+    @property
     def content(self) -> str:
         """What makes two requests the same to a market."""
         intent, amend = self.intent, self.amend
@@ -86,7 +99,7 @@ class Case:
         return value, [(Denial.LIMIT_NOT_SET, name)] if value is None else []
 
     def age_buckets(self, then_ns: int) -> float:
-        return (self.intent.ts_event_ns - then_ns) / self.intent.bucket_ns
+        return (self.now_ns - then_ns) / self.bucket_ns
 
     def notional(self, lots: int) -> float:
         """Value in currency of so many lots at the worst price the order may pay; infinite without a price.
@@ -112,11 +125,11 @@ def far_ticks(mark: Mark, side: str) -> int:
 
 
 def cap_ticks(mark: Mark, side: str, collar_frac: float) -> int:
-    """Through the far side of the quote by the collar and no further."""
-    collar = Decimal(str(collar_frac))
+    """Through the far side of the quote by the collar and no further; at least the smallest price there is."""
+    collar = min(Decimal(str(collar_frac)), Decimal(1))
     if side == "BUY":
         return int((mark.ask_ticks * (1 + collar)).to_integral_value(ROUND_DOWN))
-    return int((mark.bid_ticks * (1 - collar)).to_integral_value(ROUND_UP))
+    return max(int((mark.bid_ticks * (1 - collar)).to_integral_value(ROUND_UP)), 1)
 
 
 def over(reason: Denial, name: str, value: float, limit_name: str, limit: float | None) -> list[Finding]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from agents.controls import clock
 from agents.controls.case import Case, Finding, far_ticks, over
 from agents.controls.exposure import capital, exposure, order_size, participation
 from agents.controls.fleet import same_fleet
 from contracts.controls import Denial, TradingState, Verdict, covers
 from contracts.orders import OrderState, SessionState
 
+ORDER_ID_MAX: Final = 2**31 - 1
 DAY_NS: Final = 86_400_000_000_000
 MINUTE_NS: Final = 60_000_000_000
 EPOCH_WEEKDAY: Final = 3
@@ -32,9 +34,17 @@ def findings(case: Case) -> list[Finding]:
 
 
 def session_ready(case: Case) -> list[Finding]:
-    if case.state.session is SessionState.READY:
+    state = case.state
+    found = [] if state.session is SessionState.READY else [(Denial.SESSION_NOT_READY, f"session={state.session}")]
+    return found + order_id_left(case)
+
+
+def order_id_left(case: Case) -> list[Finding]:
+    """An order has an id that none had before; an amend has that of its order."""
+    if case.amend is not None or case.state.next_order_id <= ORDER_ID_MAX:
         return []
-    return [(Denial.SESSION_NOT_READY, f"session={case.state.session}")]
+    numbers = f"next_order_id={case.state.next_order_id} order_id_max={ORDER_ID_MAX}"
+    return [(Denial.SESSION_NOT_READY, f"{numbers}: no order id is left")]
 
 
 def not_killed(case: Case) -> list[Finding]:
@@ -43,7 +53,7 @@ def not_killed(case: Case) -> list[Finding]:
     found = [
         (Denial.HALTED_BY_SWITCH, f"kill={scope} by {why}")
         for scope, why in state.kills.items()
-        if covers(scope, intent.strategy, intent.instrument, case.order_intent_id)
+        if any(covers(scope, intent.strategy, intent.instrument, intent_id) for intent_id in case.order_intent_ids)
     ]
     if state.switch is None:
         found.append((Denial.SWITCH_UNKNOWN, "no word from the kill switch"))
@@ -60,6 +70,10 @@ def risk_alive(case: Case) -> list[Finding]:
         return missing
     if case.state.risk_ns is None:
         return [(Denial.RISK_HEARTBEAT_STALE, "no word from risk")]
+    others_ns = max(case.intent.ts_event_ns, clock.event_ns(case.state, but="risk"))
+    age = (others_ns - case.state.risk_ns) / case.bucket_ns
+    if age < -clock.AHEAD_BUCKETS:
+        return [(Denial.RISK_HEARTBEAT_STALE, f"risk_age_buckets={age:.10g}: it comes from the future")]
     age = case.age_buckets(case.state.risk_ns)
     return over(Denial.RISK_HEARTBEAT_STALE, "risk_age_buckets", age, "risk_age_buckets_max", limit)
 
@@ -73,8 +87,10 @@ def gates_passed(case: Case) -> list[Finding]:
         verdict = case.state.verdicts.get(stage)
         if verdict is None:
             found.append((Denial.GATE_NOT_PASSED, f"gate={stage}:HOLD(no verdict)"))
-        elif verdict.expires_ts_event_ns < case.intent.ts_event_ns:
+        elif verdict.expires_ts_event_ns < case.now_ns:
             found.append((Denial.GATE_NOT_PASSED, f"gate={stage}:HOLD(expired)"))
+        elif case.age_buckets(verdict.ts_event_ns) < -clock.AHEAD_BUCKETS:
+            found.append((Denial.GATE_NOT_PASSED, f"gate={stage}:HOLD(from the future)"))
         elif verdict.verdict is not Verdict.PASS:
             found.append((Denial.GATE_NOT_PASSED, f"gate={stage}:{verdict.verdict}({'; '.join(verdict.reasons)})"))
     return found
@@ -131,16 +147,17 @@ def not_duplicate(case: Case) -> list[Finding]:
         found.append((Denial.DUPLICATE_CONTENT, f"{case.content} {numbers}"))
     limit, missing = case.limit("intent_age_buckets_max")
     found += missing
-    newest = max((mark.ts_event_ns for mark in state.marks.values()), default=intent.ts_event_ns)
-    age = -case.age_buckets(newest)
+    if intent.bucket_ns != case.bucket_ns:
+        found.append((Denial.INTENT_STALE, f"bucket_ns={intent.bucket_ns} desk_bucket_ns={case.bucket_ns}"))
+    age = case.age_buckets(intent.ts_event_ns)
     return found + over(Denial.INTENT_STALE, "intent_age_buckets", age, "intent_age_buckets_max", limit)
 
 
 def instrument_free(case: Case) -> list[Finding]:
     name, state = case.intent.instrument, case.state
     found = [(Denial.INSTRUMENT_LOCKED, f"{source}: {reason}") for source, reason in state.locks.get(name, {}).items()]
-    if name in state.flattening:
-        found.append((Denial.INSTRUMENT_LOCKED, f"flattening: {state.flattening[name]}"))
+    if why := state.flattened(name):
+        found.append((Denial.INSTRUMENT_LOCKED, f"flattening: {why}"))
     if case.amend is not None:
         return found + order_works(case)
     if name in state.working:
@@ -206,9 +223,9 @@ def price_collar(case: Case) -> list[Finding]:
 
 def rates(case: Case) -> list[Finding]:
     """C4, C6: messages a minute of the whole desk; repetition by one strategy in one instrument, latched."""
-    state, intent = case.state, case.intent
+    state = case.state
     limit, found = case.limit("orders_per_minute_max")
-    minute = intent.ts_event_ns // MINUTE_NS * MINUTE_NS
+    minute = clock.event_ns(state) // MINUTE_NS * MINUTE_NS
     count = state.rate.count + 1 if state.rate.start_ns == minute else 1
     found += over(Denial.ORDER_RATE_EXCEEDS_MAXIMUM, "orders_per_minute", count, "orders_per_minute_max", limit)
     limit, missing = case.limit("repeat_orders_max")

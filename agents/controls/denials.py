@@ -19,11 +19,15 @@ class Meaning(NamedTuple):
 
 
 DENIALS: Final[dict[Denial, Meaning]] = {
-    D.SESSION_NOT_READY: Meaning("–", "the session to the gateway is not READY", "", "see its reasons; it reconnects"),
+    D.SESSION_NOT_READY: Meaning(
+        "–", "the session to the gateway is not READY, or has no order id left", "", "see its reasons; it reconnects"
+    ),
     D.SWITCH_UNKNOWN: Meaning("C12", "the kill switch has not spoken", "", "start the risk worker"),
     D.HALTED_BY_SWITCH: Meaning("C11, C12", "a kill covers the order", "", "`python -m app reset`, by name"),
     D.REDUCE_ONLY: Meaning("C12", "only orders that make a position smaller", "", "reset, by name"),
-    D.RISK_HEARTBEAT_STALE: Meaning("C8", "risk is silent", "risk_age_buckets_max", "start the risk worker"),
+    D.RISK_HEARTBEAT_STALE: Meaning(
+        "C8", "risk is silent, or speaks from the future", "risk_age_buckets_max", "start the risk worker"
+    ),
     D.GATE_NOT_PASSED: Meaning("C17", "a stage gate has no PASS that still holds", "gates_required", "see the gate"),
     D.PRICE_STALE: Meaning("C1", "no price, or an old one", "price_age_buckets_max", "see the market feed"),
     D.INSTRUMENT_HALTED: Meaning("C1", "trading in it is halted", "", "wait for the exchange"),
@@ -36,7 +40,10 @@ DENIALS: Final[dict[Denial, Meaning]] = {
     ),
     D.INSTRUMENT_BUSY: Meaning("C5", "an order of it works already", "", "it is decided anew in the next bucket"),
     D.INSTRUMENT_LOCKED: Meaning(
-        "C14", "an order is UNKNOWN, positions differ, or it is being flattened", "", "`python -m app resolve`, by name"
+        "C14",
+        "an order is UNKNOWN or filled too much, positions differ, or it is being flattened",
+        "",
+        "`python -m app resolve`, by name; `reset` ends a flatten",
     ),
     D.POSITION_STALE: Meaning("C7", "the intent assumed another position", "", "it is decided anew in the next bucket"),
     D.LIMIT_NOT_SET: Meaning("C3", "a limit is not set, which denies", "the one named", "set it"),
@@ -47,11 +54,15 @@ DENIALS: Final[dict[Denial, Meaning]] = {
     ),
     D.GROSS_EXCEEDS_MAXIMUM: Meaning("C8", "gross exposure if all that works fills", "gross_notional_usd_max", "–"),
     D.NET_EXCEEDS_MAXIMUM: Meaning("C8", "net exposure in the worst case", "net_notional_usd_max", "–"),
-    D.BUYING_POWER_EXCEEDED: Meaning("C8", "more than the broker lets us buy", "the broker's buying power", "–"),
+    D.BUYING_POWER_EXCEEDED: Meaning(
+        "C5, C8", "more than the broker lets us buy, less what works or just filled", "the broker's buying power", "–"
+    ),
     D.DAILY_LOSS_EXCEEDS_MAXIMUM: Meaning(
         "C8", "today's loss, ours or the broker's, the worse", "daily_loss_usd_max", "see risk"
     ),
-    D.ACCOUNT_STALE: Meaning("C8", "no word on the account, or an old one", "account_age_s_max", "see the session"),
+    D.ACCOUNT_STALE: Meaning(
+        "C8", "no word on the account, an old one, or one from the future", "account_age_s_max", "see the session"
+    ),
     D.ACCOUNT_LOCKED: Meaning(
         "C14", "the broker's cash is not ours; reducing orders pass", "", "`python -m app resolve --cash`, by name"
     ),
@@ -63,13 +74,21 @@ DENIALS: Final[dict[Denial, Meaning]] = {
     ),
     D.DUPLICATE_INTENT: Meaning("C9", "this intent was decided before", "", "–"),
     D.DUPLICATE_CONTENT: Meaning("C9", "the same order again within the window", "duplicate_window_buckets", "–"),
-    D.INTENT_STALE: Meaning("C9", "the intent is older than the market", "intent_age_buckets_max", "see the lag"),
+    D.INTENT_STALE: Meaning(
+        "C9",
+        "the intent is older than the market, or counts in other buckets than the desk",
+        "intent_age_buckets_max, market.bucket_ms",
+        "see the lag",
+    ),
     D.ORDER_RATE_EXCEEDS_MAXIMUM: Meaning("C4", "too many orders this minute", "orders_per_minute_max", "–"),
     D.REPEATED_EXECUTION: Meaning(
-        "C6", "one strategy, one instrument, too often; latched", "repeat_orders_max, repeat_window_buckets", "reset"
+        "C6",
+        "one strategy, one instrument, too often; latched",
+        "repeat_orders_max, repeat_window_buckets",
+        "reset of the strategy or of the account",
     ),
     D.ORDER_NOT_WORKING: Meaning(
-        "C5", "the order to amend or cancel does not work, or an amend of it is not settled", "", "–"
+        "C5", "the order to amend or cancel is over, or an amend of it is not settled", "", "–"
     ),
     D.PARTICIPATION_EXCEEDS_MAXIMUM: Meaning(
         "C3", "an amend to more than its share of the volume", "pov_frac_max, pov_window_buckets, adv_lots", "–"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from agents.controls import clock
 from agents.controls.case import Case, Finding, over
-from agents.controls.state import AdmissionState
+from agents.controls.state import AdmissionState, opened
 from agents.parameters import Limits
 from contracts.controls import Denial
 from contracts.instruments import INSTRUMENTS
@@ -41,7 +42,7 @@ def participation(case: Case) -> list[Finding]:
     working = case.working
     if case.amend is None or working is None or case.intent.quantity_lots <= working.order_lots:
         return found
-    if working.child:
+    if working.parent_id:
         numbers = f"order_lots={case.intent.quantity_lots} child_lots={working.order_lots}"
         return [*found, (Denial.PARTICIPATION_EXCEEDS_MAXIMUM, numbers)]
     share = share_lots(case.state, case.intent, case.limits)
@@ -84,20 +85,42 @@ def capital(case: Case) -> list[Finding]:
     limit, found = case.limit("account_age_s_max")
     if state.account_ns is None:
         return [*found, (Denial.ACCOUNT_STALE, "no word on the account")]
-    age_s = (case.intent.ts_ingest_ns - state.account_ns) / 1e9
+    age_s = (max(case.intent.ts_ingest_ns, clock.wall_ns(state, but="account")) - state.account_ns) / 1e9
     found += over(Denial.ACCOUNT_STALE, "account_age_s", age_s, "account_age_s_max", limit)
+    if age_s < -clock.AHEAD_NS / 1e9:
+        found.append((Denial.ACCOUNT_STALE, f"account_age_s={age_s:.10g}: it comes from the future"))
     limit, missing = case.limit("daily_loss_usd_max")
     found += missing
     if case.reduces:
         return found
     if state.cash_break:
         found.append((Denial.ACCOUNT_LOCKED, state.cash_break))
-    # Of an amend, too, the whole of what is open counts, though the broker has set some of it aside already.
-    value, power = case.notional(case.lots), state.buying_power_usd
-    found += over(Denial.BUYING_POWER_EXCEEDED, "order_notional_usd", value, "buying_power_usd", power)
+    found += _buying_power(case)
     broker_loss = (state.account_nav_start_usd or 0.0) - (state.nav_usd or 0.0)
-    loss = max(broker_loss, -(state.pnl_usd or 0.0))
+    loss = max(broker_loss, state.pnl_start_usd - (state.pnl_usd or 0.0))
     return found + over(Denial.DAILY_LOSS_EXCEEDS_MAXIMUM, "daily_loss_usd", loss, "daily_loss_usd_max", limit)
+
+
+def _buying_power(case: Case) -> list[Finding]:
+    """What the broker named, less what works and what filled since then.
+
+    The whole of what is open counts, of an amend too, though the broker has set some of it aside already.
+    """
+    state, own = case.state, case.intent.instrument
+    taken = sum(spent.usd for spent in state.spent)
+    for name, working in state.working.items():
+        if name != own:
+            before = state.positions.get(name, 0)
+            lots = opened(before, before + (working.lots if working.side == "BUY" else -working.lots))
+            mark, spec = state.marks.get(name), INSTRUMENTS.get(name)
+            if lots:
+                taken += float(spec.notional(mark.ask_ticks, lots)) if mark and spec else float("inf")
+    power = state.buying_power_usd
+    value = case.notional(case.lots)
+    found = over(Denial.BUYING_POWER_EXCEEDED, "order_notional_usd", value, "buying_power_usd", power - taken)
+    if not taken:
+        return found
+    return [(reason, f"{numbers} ({power:.10g} less {taken:.10g} that works or filled)") for reason, numbers in found]
 
 
 def _exposure(case: Case) -> tuple[float, float, float]:

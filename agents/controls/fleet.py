@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agents.controls import clock
 from agents.controls.case import Case, Finding, Identity
 from contracts.controls import Denial, WorkerState
 
@@ -15,13 +16,16 @@ SILENT_NS: Final = 30_000_000_000
 
 
 def same_fleet(case: Case) -> list[Finding]:
-    """Each deciding group has a live worker, and all live workers have our build and configuration."""
-    oldest_ns = case.intent.ts_ingest_ns - SILENT_NS
+    """Each deciding group has a live worker, and all live workers have our build and configuration.
+
+    One that speaks from the future is not known to be alive, and not known to be gone either.
+    """
+    now_ns = max(case.intent.ts_ingest_ns, clock.wall_ns(case.state, but="workers"))
     spoken: set[str] = set()
     apart: list[Finding] = []
     for worker in case.state.workers.values():
-        if worker.ts_ns >= oldest_ns and not DECIDING.isdisjoint(worker.groups):
-            spoken.update(worker.groups)
+        if now_ns - worker.ts_ns <= SILENT_NS and not DECIDING.isdisjoint(worker.groups):
+            spoken.update(worker.groups if worker.ts_ns - now_ns <= clock.AHEAD_NS else ())
             if (worker.build, worker.configuration_hash) != case.identity:
                 apart.append((Denial.MIXED_FLEET, _difference(case, worker)))
     silent = sorted(DECIDING - spoken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from agents.controls import clock
 from agents.controls.case import Case, Finding, Identity
 from agents.controls.checks import MINUTE_NS
 from agents.controls.state import AdmissionState, Window
@@ -17,9 +18,12 @@ Request = OrderIntent | AmendIntent | CancelIntent
 
 
 def remember(case: Case, found: list[Finding], oldest_ns: int) -> None:
-    """Counters and windows after a decision on an order or an amend; intents older than `oldest_ns` are forgotten."""
+    """Counters and windows after a decision on an order or an amend; intents older than `oldest_ns` are forgotten.
+
+    They go by what the market and risk say the time is: by an intent from the future much would be forgotten.
+    """
     state, intent, limits = case.state, case.intent, case.limits
-    now_ns, bucket_ns = intent.ts_event_ns, intent.bucket_ns
+    now_ns = clock.event_ns(state)
     for reason, _ in found:
         state.denied[reason] = state.denied.get(reason, 0) + 1
     if any(reason is Denial.REPEATED_EXECUTION for reason, _ in found):
@@ -29,10 +33,10 @@ def remember(case: Case, found: list[Finding], oldest_ns: int) -> None:
     state.recent[intent.intent_id] = now_ns
     if found:
         return
-    window_ns = now_ns - bucket_ns * (limits.duplicate_window_buckets or 0)
+    window_ns = now_ns - case.bucket_ns * (limits.duplicate_window_buckets or 0)
     state.contents = {text: ts for text, ts in state.contents.items() if ts > window_ns}
     state.contents[case.content] = now_ns
-    count_message(state, now_ns)
+    count_message(state)
     repeats = state.repeats.get(case.strategy_instrument)
     if repeats is None or case.age_buckets(repeats.start_ns) >= (limits.repeat_window_buckets or 0):
         state.repeats[case.strategy_instrument] = Window(now_ns, 1)
@@ -46,9 +50,9 @@ def shown(limits: Limits) -> dict[str, str]:
     return {name: str(value) for name, value in sorted(used.items())}
 
 
-def count_message(state: AdmissionState, now_ns: int) -> None:
+def count_message(state: AdmissionState) -> None:
     """C4: submits, amends and cancels are messages all alike."""
-    minute = now_ns // MINUTE_NS * MINUTE_NS
+    minute = clock.event_ns(state) // MINUTE_NS * MINUTE_NS
     state.rate = Window(minute, state.rate.count + 1 if state.rate.start_ns == minute else 1)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from contracts.controls import GateVerdict, TradingState, WorkerState
 from contracts.orders import OrderIntent, OrderState, SessionState
 
+OVERFILL: Final = "overfill "
+"""Before an intent id: the lock of an order that is known to the last lot, only that these are too many."""
+
 
 @dataclass(slots=True)
 class Mark:
-    """Last quote of an instrument, from the bucket that ended at `ts_event_ns`.
+    """Last quote of an instrument, from the bucket that ended at `ts_event_ns` and came in at `ts_ingest_ns`.
 
     `volume_lots` is what traded in a bucket, on average over the last ones, of which there were `buckets`.
     """
@@ -19,6 +23,7 @@ class Mark:
     ask_ticks: int
     halted: bool
     ts_event_ns: int
+    ts_ingest_ns: int
     volume_lots: float = 0.0
     buckets: int = 0
 
@@ -27,7 +32,8 @@ class Mark:
 class Working:
     """An order that may still fill `lots`: its exposure counts from the claim until it ends.
 
-    `amend_id` is an amend to `amend_lots` that is not settled: until then the larger of both quantities counts.
+    `amend_id` is an amend to `amend_lots` that is not settled: until then the larger of both quantities counts. Of a
+    child `parent_id` is the intent that it is a part of.
     """
 
     intent_id: str
@@ -35,7 +41,7 @@ class Working:
     order_lots: int
     filled_lots: int = 0
     strategy: str = ""
-    child: bool = False
+    parent_id: str = ""
     state: OrderState = OrderState.PENDING_SUBMIT
     amend_id: str = ""
     amend_lots: int = 0
@@ -80,16 +86,27 @@ class Override:
 
 
 @dataclass(slots=True)
+class Spent:
+    """Buying power that the fills of one second took, in currency, and when the last of them came."""
+
+    ts_ns: int
+    usd: float
+
+
+@dataclass(slots=True)
 class AdmissionState:
     """What has arrived; what has not, denies.
 
-    `kills` maps a scope to who and why; `locks` an instrument to the reasons of its locks by their source (an intent
-    id, or "break"); `flattening` an instrument to the kill that asks for its end; `recent` an intent id to the bucket
-    it was decided in, only as far back as an intent may be old; `throttled` what was repeated too often, latched.
-    `workers` are those that say what they run; `cash_break` has both sides of a cash break while one is open.
+    `kills` maps a scope to who and why, `flattening` those of them that close positions; `locks` an instrument to the
+    reasons of its locks by their source (an intent id, one after OVERFILL, or "break"); `overfills` an intent id to the
+    lots that its order filled beyond its size; `recent` an intent id to the time it was decided at, only as far back as
+    an intent may be old; `throttled` what was repeated too often, latched.
+    `workers` are those that say what they run; `cash_break` has both sides of a cash break while one is open; `spent`
+    are fills that the broker's `buying_power_usd` may not have seen.
     """
 
     session: SessionState = SessionState.DISCONNECTED
+    session_ns: int = 0
     epoch: int = 0
     next_order_id: int = 1
     switch: TradingState | None = None
@@ -97,11 +114,14 @@ class AdmissionState:
     flattening: dict[str, str] = field(default_factory=dict)
     risk_ns: int | None = None
     pnl_usd: float | None = None
+    pnl_start_usd: float = 0.0
+    pnl_day: int = 0
     nav_usd: float | None = None
     account_ns: int | None = None
     account_nav_start_usd: float | None = None
     account_day: int = 0
     buying_power_usd: float = 0.0
+    spent: list[Spent] = field(default_factory=list)
     cash_break: str = ""
     workers: dict[str, WorkerState] = field(default_factory=dict)
     verdicts: dict[int, GateVerdict] = field(default_factory=dict)
@@ -110,6 +130,7 @@ class AdmissionState:
     positions: dict[str, int] = field(default_factory=dict)
     working: dict[str, Working] = field(default_factory=dict)
     locks: dict[str, dict[str, str]] = field(default_factory=dict)
+    overfills: dict[str, int] = field(default_factory=dict)
     parents: dict[str, Parent] = field(default_factory=dict)
     recent: dict[str, int] = field(default_factory=dict)
     contents: dict[str, int] = field(default_factory=dict)
@@ -120,3 +141,23 @@ class AdmissionState:
     denied: dict[str, int] = field(default_factory=dict)
     admitted: int = 0
     last_hash: str = ""
+
+    def flattened(self, instrument: str) -> str:
+        """Who wants positions in this instrument closed, and why; empty if nobody does.
+
+        Positions are the desk's, not a strategy's: flattening a strategy closes what it may have opened, all of them.
+        """
+        for scope, why in self.flattening.items():
+            kind, _, name = scope.partition(":")
+            if kind != "instrument" or name == instrument:
+                return why
+        return ""
+
+    def in_doubt(self, instrument: str) -> bool:
+        """Whether it is not sure what is held, or what may still fill: no order may go out, not even to close it."""
+        return any(not source.startswith(OVERFILL) for source in self.locks.get(instrument, {}))
+
+
+def opened(before_lots: int, after_lots: int) -> int:
+    """Lots by which a position grows, long or short; 0 if it becomes smaller."""
+    return max(abs(after_lots) - abs(before_lots), 0)

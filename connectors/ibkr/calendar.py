@@ -14,6 +14,7 @@ RESTART: Final = (time(23, 45), time(23, 59, 59))
 RESET: Final = (time(0, 15), time(1, 45))
 SUNDAY_LOGIN: Final = (time(1, 0), time(23, 59, 59))
 SUNDAY: Final = 6
+REMIND_S: Final = 3600.0
 
 
 def expected_outage(now_s: float) -> str:
@@ -31,3 +32,26 @@ def second_factor_due(now_s: float) -> bool:
     """Whether a login at `now_s` waits for a person: the token of the week ends on Sunday at 01:00 New York time."""
     moment = datetime.fromtimestamp(now_s, UTC).astimezone(NEW_YORK)
     return moment.weekday() == SUNDAY and SUNDAY_LOGIN[0] <= moment.time() <= SUNDAY_LOGIN[1]
+
+
+class LoginWatch:
+    """Whether a person has to be told that the weekly login waits: once an outage, and again every `REMIND_S`.
+
+    The login ends within the nightly reset, which explains an outage as long as it lasts: it is told after that.
+    """
+
+    def __init__(self) -> None:
+        self._due = False
+        self._told_s: float | None = None
+
+    def failed(self, now_s: float, *, due: bool, planned: bool) -> bool:
+        """A connection ended or did not come about; True if a person has to be told now."""
+        self._due = self._due or due
+        if not self._due or planned or (self._told_s is not None and now_s - self._told_s < REMIND_S):
+            return False
+        self._told_s = now_s
+        return True
+
+    def succeeded(self) -> None:
+        """The outage is over."""
+        self._due, self._told_s = False, None

@@ -16,7 +16,7 @@ from contracts.orders import BrokerCommission, BrokerExecution, BrokerPosition, 
 
 log = logging.getLogger(__name__)
 
-COMMISSION_UNKNOWN: Final = Decimal("1e300")
+COMMISSION_UNKNOWN: Final = -1.0
 UNSET: Final = 1e300
 PRICE_DECIMALS: Final = 8
 EXECUTIONS_MAX: Final = 100_000
@@ -28,7 +28,8 @@ Say = Callable[[str, Message], None]
 class Ears:
     """Translates, and keeps `orders` up to date. `epoch` and `snapshot` stamp what is heard; the session sets them.
 
-    `probed` has the intents of the orders whose cancel was asked for, also of such that the gateway may not know.
+    `probed` has the intents of the orders whose cancel was asked for, also of such that the gateway may not know;
+    `strangers` the conIds of the positions that are not in the catalogue and were told of (`on_stranger`).
     """
 
     def __init__(
@@ -37,11 +38,14 @@ class Ears:
         say: Say,
         on_error: Callable[[int, int, str], None],
         on_next_id: Callable[[int], None],
+        on_stranger: Callable[[str], None] = log.warning,
     ) -> None:
         self._client_id = client_id
         self._say = say
         self.on_error = on_error
         self.on_next_id = on_next_id
+        self._on_stranger = on_stranger
+        self.strangers: set[int] = set()
         self._intents: dict[str, str] = {}
         self._early: dict[str, Any] = {}
         self.orders = OpenOrders()
@@ -94,7 +98,7 @@ class Ears:
         size = lots(spec, order.totalQuantity)
         if self.orders.get(order.orderId) is None:
             now_s = time.monotonic()
-            known = OpenOrder(order.orderRef, spec, "", False, size, now_s, now_s + ANSWER_S)
+            known = OpenOrder(order.orderRef, spec, "", size, now_s, now_s + ANSWER_S)
             self.orders.add(order.orderId, known)
         priced = order.orderType == "LMT" and 0 < order.lmtPrice < UNSET
         price = round(Decimal(str(order.lmtPrice)), PRICE_DECIMALS) if priced else None
@@ -153,10 +157,10 @@ class Ears:
     def on_commission(self, report: Any) -> None:
         """A commission may come before its execution, whose intent it does not name: it waits."""
         intent_id = self._intents.get(report.execId)
-        commission = round(Decimal(str(report.commission)), PRICE_DECIMALS)
-        # IB sends -1 or 1.79e308 while a commission is not known; the value follows.
-        if not 0 <= commission < COMMISSION_UNKNOWN:
+        # IB sends -1 or 1.79e308 while a commission is not known; the value follows. Any other below 0 is a rebate.
+        if report.commission == COMMISSION_UNKNOWN or not abs(report.commission) < UNSET:
             return
+        commission = round(Decimal(str(report.commission)), PRICE_DECIMALS)
         if intent_id is None:
             if len(self._early) < EXECUTIONS_MAX:
                 self._early[report.execId] = report
@@ -177,6 +181,9 @@ class Ears:
                 instrument=spec.instrument, position_lots=lots(spec, position), ts_ns=time.time_ns()
             )
             self._say(spec.instrument, message)
+        elif position and contract.conId not in self.strangers:
+            self.strangers.add(contract.conId)
+            self._on_stranger(f"{position:g} of {contract}, which is not in the catalogue: no limit counts it")
 
 
 def lots(spec: InstrumentSpec, units: float) -> int:

@@ -17,7 +17,7 @@ from ib_insync import IB, MarketOrder
 from connectors.ibkr.guard import refusal
 from connectors.ibkr.sender import contract_of
 from connectors.ibkr.session import CONNECT_TIMEOUT_S, SNAPSHOT_TIMEOUT_S, Address
-from contracts.instruments import BY_CON_ID
+from contracts.instruments import BY_CON_ID, INSTRUMENTS
 
 POLL_S: Final = 0.05
 
@@ -61,26 +61,35 @@ async def cancel_all(ib: IB, deadline_s: float) -> tuple[int, int, float]:
 
 
 async def positions(ib: IB) -> dict[str, float]:
-    """Open positions in units, by instrument; TimeoutError rather than a part of them."""
+    """Open positions in units, by instrument, or by symbol and conId if the catalogue does not have it.
+
+    TimeoutError rather than a part of them.
+    """
     ib.wrapper.positions.clear()
     await asyncio.wait_for(ib.reqPositionsAsync(), SNAPSHOT_TIMEOUT_S)
     held = [position for account in ib.wrapper.positions.values() for position in account.values()]
-    return {BY_CON_ID[p.contract.conId].instrument: p.position for p in held if p.contract.conId in BY_CON_ID}
+    return {_name(position.contract): position.position for position in held if position.position}
+
+
+def _name(contract: Any) -> str:
+    spec = BY_CON_ID.get(contract.conId)
+    return spec.instrument if spec is not None else f"{contract.symbol} (conId {contract.conId}, not in the catalogue)"
 
 
 async def flatten(ib: IB, deadline_s: float) -> dict[str, float]:
-    """One market order against each position; what is left of them when the time is over."""
-    by_name = {spec.instrument: spec for spec in BY_CON_ID.values()}
+    """One market order against each position of the catalogue; what is left of all when the time is over."""
     for name, units in (await positions(ib)).items():
+        if name not in INSTRUMENTS:
+            continue
         order = MarketOrder("SELL" if units > 0 else "BUY", abs(units), orderRef="emergency flatten")
-        ib.client.placeOrder(ib.client.getReqId(), contract_of(by_name[name]), order)
+        ib.client.placeOrder(ib.client.getReqId(), contract_of(INSTRUMENTS[name]), order)
     return await until_flat(ib, deadline_s)
 
 
 async def until_flat(ib: IB, deadline_s: float) -> dict[str, float]:
-    """Wait for positions to be closed; what is left of them when the time is over."""
+    """Wait for positions of the catalogue to be closed; what is left of all when the time is over."""
     ends = time.monotonic() + deadline_s
-    while (left := await positions(ib)) and time.monotonic() < ends:
+    while INSTRUMENTS.keys() & (left := await positions(ib)).keys() and time.monotonic() < ends:
         await asyncio.sleep(POLL_S * 4)
     return left
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import Callable
 from math import ceil
 from typing import Final
 
+from connectors.ibkr.calendar import expected_outage
 from connectors.ibkr.ears import Ears
 from connectors.ibkr.pacing import Pacing
 from contracts.orders import SessionHealth, SessionState
@@ -16,20 +19,25 @@ LOOP_DELAY_MS_MAX: Final = 250.0
 """An event loop this late is named among the reasons: something blocks it."""
 
 ANSWERS: Final = 500
+ANSWERS_S: Final = 300.0
+"""The p95 is that of the last 500 acknowledgements of the last five minutes; without any there is none."""
 
 
 class Health:
     """Counts since the start of the process, and the worst of the time since the last report."""
 
-    def __init__(self, ears: Ears, pacing: Pacing) -> None:
+    def __init__(self, ears: Ears, pacing: Pacing, clock: Callable[[], float] = time.time) -> None:
         self._ears = ears
         self._pacing = pacing
+        self._clock = clock
+        self._answers: deque[tuple[float, float]] = deque(maxlen=ANSWERS)
         self.connection_failures = 0
         self.pacing_violations = 0
         self.loop_delay_ms_max = 0.0
 
     def failed(self) -> None:
-        self.connection_failures += 1
+        """Count a connection that ended or was not made; one of a planned outage is no failure."""
+        self.connection_failures += not expected_outage(self._clock())
 
     def violated(self, code: int) -> None:
         self.pacing_violations += code == 100
@@ -44,7 +52,10 @@ class Health:
 
     def report(self, state: SessionState, reason: str) -> SessionHealth:
         """The message; begins a new period."""
-        answers = sorted(self._ears.answer_ms[-ANSWERS:])
+        now_s = self._clock()
+        self._answers.extend((now_s, ms) for ms in self._ears.answer_ms)
+        self._ears.answer_ms = []
+        answers = sorted(ms for heard_s, ms in self._answers if now_s - heard_s < ANSWERS_S)
         reasons = [] if state is SessionState.READY else [f"session is {state}: {reason}"]
         if self.loop_delay_ms_max > LOOP_DELAY_MS_MAX:
             reasons.append(f"loop_delay_ms={self.loop_delay_ms_max:.0f} loop_delay_ms_max={LOOP_DELAY_MS_MAX:.0f}")
@@ -62,5 +73,4 @@ class Health:
             ts_ns=time.time_ns(),
         )
         self._pacing.wait_ms_max = self.loop_delay_ms_max = 0.0
-        self._ears.answer_ms = answers[-ANSWERS:]
         return report

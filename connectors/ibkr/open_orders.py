@@ -33,7 +33,6 @@ class OpenOrder:
     intent_id: str
     spec: InstrumentSpec
     strategy: str
-    reduces: bool
     lots: int
     sent_s: float
     due_s: float
@@ -44,6 +43,7 @@ class OpenOrder:
     terms: Terms = (0, None)
     terms_perm_id: int = 0
     amend: Terms | None = None
+    parent_id: str = ""
 
 
 class OpenOrders:

@@ -29,6 +29,9 @@ SINGLY_MAX: Final = 5
 
 GLOBAL_CANCEL_S: Final = 0.5
 
+FLATTEN: Final = "flatten"
+"""The strategy of the orders by which admission closes positions: all that a kill with flatten lets through."""
+
 
 class LostOwnershipError(RuntimeError):
     """Another process owns the order connection now."""
@@ -37,7 +40,9 @@ class LostOwnershipError(RuntimeError):
 class Sender:
     """Implements `agents.ports.Broker`. Nothing goes out unless the session is READY and the kills are known.
 
-    An order id is written at most once in a session: a command that comes again finds it in `_written`.
+    An order id is written at most once in a session: a command that comes again finds it in `_written`. A socket that
+    has ended takes nothing and is no error here: what was to go out is owed to the next READY.
+    `_killed` and `_held` have the scopes of the kills in force, and whether each lets the orders of a flatten through.
     """
 
     def __init__(
@@ -56,9 +61,9 @@ class Sender:
         self._written: dict[int, int] = {}
         self._children: dict[str, int] = {}
         self._owed: dict[int, str] = {}
-        self._killed: tuple[str, ...] | None = None
-        self._held: tuple[str, ...] = ()
-        self._flatten = False
+        self._owes_all = False
+        self._killed: dict[str, bool] | None = None
+        self._held: dict[str, bool] = {}
         self._queue: deque[tuple[OrderCommand, int, float]] = deque()
         self._news = asyncio.Event()
         self._reconciled = 0
@@ -127,20 +132,21 @@ class Sender:
 
     def _send(self, command: OrderCommand) -> None:
         spec, now_s, epoch = INSTRUMENTS[command.instrument], time.monotonic(), self._ears.epoch
+        if not self._write(command, spec):
+            return
         order = OpenOrder(
             command.intent_id,
             spec,
             command.strategy,
-            command.reduces,
             command.quantity_lots,
             now_s,
             now_s + ANSWER_S,
+            parent_id=command.parent_id or "",
         )
         self._ears.orders.add(command.order_id, order)
         self._written[command.order_id] = epoch
         if command.parent_id is not None:
             self._children[command.parent_id] = self._children.get(command.parent_id, 0) + command.quantity_lots
-        self._write(command, spec)
         crash.at("sender:placed")
         sent = OrderSent(intent_id=command.intent_id, order_id=command.order_id, epoch=epoch, ts_ns=time.time_ns())
         self._say(command.intent_id, sent)
@@ -161,71 +167,80 @@ class Sender:
         await self._pacing.order()
         order = self._ears.orders.get(command.order_id)
         refusal = self._refusal(command) or ("the order is over" if order is None or order.done else "")
+        if order is not None and not refusal and not self._write(command, order.spec):
+            refusal = "the connection has ended"
         if order is None or refusal:
             log.warning("amend of order %s not sent: %s", command.order_id, refusal)
             self._ears.status(command.intent_id, command.order_id, "AmendNotSent", refusal)
             return
         self._ears.orders.amend(command.order_id, (command.quantity_lots, command.limit_price), time.monotonic())
-        self._write(command, order.spec)
 
     async def cancel(self, order_id: int, intent_id: str) -> None:
         """Write the cancel to the socket, as soon as the session is READY; the gateway answers to it."""
         if self._withdraw(order_id):
             return
         await self._pacing.cancel()
-        if self._state() is SessionState.READY:
+        if self._to_socket(lambda: self._client.cancelOrder(order_id, "")):
             self._owed.pop(order_id, None)
             self._ears.probed[order_id] = intent_id
-            self._client.cancelOrder(order_id, "")
             crash.at("sender:cancelled")
         else:
-            log.warning("cancel of order %s (%s) waits: session is %s", order_id, intent_id, self._state())
+            log.warning("cancel of order %s (%s) waits for READY", order_id, intent_id)
             self._owed[order_id] = intent_id
 
     async def cancel_all(self) -> None:
-        """IB's global cancel: one message, which reaches orders of people and of other clients too."""
+        """IB's global cancel: one message, which reaches orders of people and of other clients too; or at READY."""
         await self._pacing.cancel()
-        self._client.reqGlobalCancel()
+        self._owes_all = not self._to_socket(self._client.reqGlobalCancel)
+        if self._owes_all:
+            log.warning("the cancel of all orders waits for READY")
 
     async def pay(self) -> None:
-        """Write the cancels that were asked for while the session was not READY. One too many does no harm."""
+        """Write the cancels that were asked for while the session was not READY. One too many does no harm.
+
+        Orders that the snapshot brought under a kill without Kafka are cancelled too; the latch speaks for itself.
+        """
+        if self._owes_all:
+            await self.cancel_all()
+        for scope, spares in self._held.items():
+            await self.stop(scope, spares=spares)
         for order_id, intent_id in list(self._owed.items()):
             await self.cancel(order_id, intent_id)
 
-    async def latch(self, scopes: tuple[str, ...], *, flatten: bool) -> None:
+    async def latch(self, scopes: tuple[str, ...], *, flatten: tuple[str, ...] = ()) -> None:
         """Take over the kills in force, and cancel what works under them."""
-        self._killed, self._flatten = scopes, flatten
+        self._killed = {scope: scope in flatten for scope in scopes}
         self._news.set()
-        for scope in scopes:
-            await self.stop(scope)
+        for scope, spares in self._killed.items():
+            await self.stop(scope, spares=spares)
 
-    async def hold(self, scopes: tuple[str, ...]) -> None:
-        """Block and cancel these scopes as well: kills that came without Kafka."""
+    async def hold(self, scopes: dict[str, bool]) -> None:
+        """Block and cancel these scopes as well, each with whether it flattens: kills that came without Kafka."""
         self._held = scopes
         self._news.set()
-        for scope in scopes:
-            await self.stop(scope)
+        for scope, spares in scopes.items():
+            await self.stop(scope, spares=spares)
 
-    async def stop(self, scope: str) -> int:
-        """Cancel the working orders of a scope; returns their number.
+    async def stop(self, scope: str, *, spares: bool = False) -> int:
+        """Cancel the working orders of a scope, but those of a flatten that it `spares`; returns their number.
 
         Of the whole account with one message, IB's global cancel, which no pacing delays; what still works after it has
         had its time, and every other scope, order by order.
         """
-        found = self._working(scope)
+        found = self._working(scope, spares)
         if scope == "account" and len(found) > SINGLY_MAX and self._state() is SessionState.READY:
             await self.cancel_all()
             await asyncio.sleep(GLOBAL_CANCEL_S)
-        for order_id, order in self._working(scope):
+        for order_id, order in self._working(scope, spares):
             await self.cancel(order_id, order.intent_id)
         return len(found)
 
-    def _working(self, scope: str) -> list[tuple[int, OpenOrder]]:
+    def _working(self, scope: str, spares: bool) -> list[tuple[int, OpenOrder]]:
         return [
             (order_id, order)
             for order_id, order in self._ears.orders.working()
-            if covers(scope, order.strategy, order.spec.instrument, order.intent_id)
-            and not (self._flatten and order.reduces)
+            if _covers(scope, order.strategy, order.spec.instrument, order.intent_id, order.parent_id)
+            and not (spares and order.strategy == FLATTEN)
         ]
 
     def _refusal(self, command: OrderCommand) -> str:
@@ -236,9 +251,9 @@ class Sender:
             return "the kill switch has not spoken yet"
         killed = [
             scope
-            for scope in (*self._killed, *self._held)
-            if covers(scope, command.strategy, command.instrument, command.intent_id)
-            and not (self._flatten and command.reduces)
+            for scope, spares in (*self._killed.items(), *self._held.items())
+            if _covers(scope, command.strategy, command.instrument, command.intent_id, command.parent_id or "")
+            and not (spares and command.strategy == FLATTEN)
         ]
         if killed:
             return f"killed: {', '.join(killed)}"
@@ -251,7 +266,19 @@ class Sender:
             return f"children exceed their parent: {sent}+{command.quantity_lots}>{command.parent_lots}"
         return ""
 
-    def _write(self, command: OrderCommand, spec: InstrumentSpec) -> None:
+    def _to_socket(self, write: Callable[[], None]) -> bool:
+        """Write now, if the session is READY; False when nothing was written."""
+        if self._state() is not SessionState.READY:
+            return False
+        try:
+            write()
+        except ConnectionError as error:
+            log.warning("nothing was written: %s", error)
+            return False
+        return True
+
+    def _write(self, command: OrderCommand, spec: InstrumentSpec) -> bool:
+        """Write an order; False when nothing was written."""
         if len(self._written) > PARENTS_MAX:
             self._written = dict(list(self._written.items())[-PARENTS_MAX // 2 :])
             self._children = dict(list(self._children.items())[-PARENTS_MAX // 2 :])
@@ -266,7 +293,12 @@ class Sender:
         )
         if not market:
             order.lmtPrice = float(command.limit_price)
-        self._client.placeOrder(command.order_id, contract_of(spec), order)
+        return self._to_socket(lambda: self._client.placeOrder(command.order_id, contract_of(spec), order))
+
+
+def _covers(scope: str, strategy: str, instrument: str, intent_id: str, parent_id: str) -> bool:
+    """Whether a kill stops this order, by its own name or, of a child, by that of the intent it is a part of."""
+    return any(covers(scope, strategy, instrument, name) for name in (intent_id, parent_id))
 
 
 def contract_of(spec: InstrumentSpec) -> Contract:

@@ -6,7 +6,8 @@
 
 Everything heard is told in wire order, through `publish`. Between SYNCING and READY come the gateway's positions, open
 orders, completed orders and today's executions, and READY says that all of them have ended: a snapshot that is late or
-cut off is not taken for an empty one, the connection is made anew. Each SYNCING begins a new epoch.
+cut off is not taken for an empty one, the connection is made anew. Each SYNCING begins a new epoch. While the gateway's
+own link to IB is lost (1100) nothing is READY, whatever ends meanwhile: 1101 or 1102 has a fresh snapshot read first.
 
 The client id is the lock: it never changes, and error 326 means that another owner holds it.
 """
@@ -18,13 +19,13 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from ib_insync import ExecutionFilter
 
 from connectors import crash
-from connectors.ibkr.calendar import expected_outage, second_factor_due
+from connectors.ibkr.account_values import broker_account
+from connectors.ibkr.calendar import LoginWatch, expected_outage, second_factor_due
 from connectors.ibkr.ears import Ears
 from connectors.ibkr.errors import ERRORS, Action, lookup
 from connectors.ibkr.guard import refusal
@@ -34,7 +35,7 @@ from connectors.ibkr.sender import Sender
 from connectors.ibkr.wire import hearing_ib
 from contracts.base import Message
 from contracts.controls import Alert
-from contracts.orders import BrokerAccount, SessionEvent, SessionState
+from contracts.orders import SessionEvent, SessionState
 from contracts.topics import ALERTS, BROADCAST, BROKER_EVENTS, Topic
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ ACCOUNT_AGAIN_S: Final = 5.0
 OUTAGE_S: Final = 4.0
 """A session that has not been READY for so long is an alert, which is out within 5 s; a short reset is none."""
 
+PERSON_NEEDED: Final = "a person is needed: the weekly login waits for its second factor"
 HEALTH_S: Final = 1.0
 CHECK_S: Final = 0.1
 REQUEST_ID_MIN: Final = 900_000_000
@@ -86,18 +88,21 @@ class IbkrSession:
         self._publish = publish
         self._back_off_s = after_s
         self._said: asyncio.Queue[Said] = asyncio.Queue()
-        self._ears = Ears(address.client_id, self._say, self._on_error, self._on_next_id)
+        self._ears = Ears(address.client_id, self._say, self._on_error, self._on_next_id, self._on_stranger)
         self.pacing = Pacing()
         self._ib = hearing_ib(self._ears, self.pacing.count)
         self._ib.client.conn.disconnected += self._on_hang_up
         self.health = Health(self._ears, self.pacing)
         self.sender = Sender(self._ib.client, self._ears, self.pacing, lambda: self.state, self._say)
-        self._last_account: tuple[Decimal, ...] = ()
+        self._last_account: dict[str, Any] = {}
+        self._unreadable = ""
         self._told_account_s = 0.0
         self._next_id = 0
         self._request_id = REQUEST_ID_MIN
         self._resync = ""
         self._reconnect = ""
+        self._link_lost = False
+        self._login = LoginWatch()
         self._refused = asyncio.Event()
         self._refusal = ""
         self._closing = self._away = False
@@ -140,6 +145,7 @@ class IbkrSession:
             try:
                 await self._connect()
                 attempt = 0
+                self._login.succeeded()
                 await self._watch()
             except (OSError, TimeoutError, ConnectionError) as error:
                 reason = self._reconnect or str(error) or "no answer in time"
@@ -150,9 +156,11 @@ class IbkrSession:
                 break
             self._ib.disconnect()
             self.health.failed()
-            self._enter(SessionState.DISCONNECTED, self._down_reason(reason))
-            if attempt == 0 and second_factor_due(time.time()) and not expected_outage(time.time()):
-                self._alert("CRITICAL", "SECOND_FACTOR", self._down_reason(reason), "operations")
+            if self.state is not SessionState.DISCONNECTED or self._link_lost:
+                self._enter(SessionState.DISCONNECTED, self._down_reason(reason))
+            now_s = time.time()
+            if self._login.failed(now_s, due=second_factor_due(now_s), planned=bool(expected_outage(now_s))):
+                self._alert("CRITICAL", "SECOND_FACTOR", f"{reason} ({PERSON_NEEDED})", "operations")
             delay_s = self._back_off_s[min(attempt, len(self._back_off_s) - 1)]
             attempt += 1
             await asyncio.sleep(delay_s)
@@ -178,11 +186,13 @@ class IbkrSession:
         if planned:
             return f"{reason} ({planned})"
         if second_factor_due(time.time()):
-            return f"{reason} (a person is needed: the weekly login waits for its second factor)"
+            return f"{reason} ({PERSON_NEEDED})"
         return reason
 
     async def _connect(self) -> None:
         host, port, client_id, simulated = self._address
+        self._ears.strangers.clear()
+        self._link_lost = False  # this gateway, or this login of it, has not said so
         self._new_epoch()
         self._enter(SessionState.CONNECTING, f"{host}:{port} as client {client_id}")
         await self._handshake(host, port, client_id)
@@ -216,6 +226,8 @@ class IbkrSession:
 
     async def _sync(self, reason: str) -> None:
         """Read everything the gateway knows; READY only when each part has ended."""
+        if self._link_lost:
+            return
         self._resync = ""
         self._new_epoch()
         self._ears.snapshot = True
@@ -234,6 +246,8 @@ class IbkrSession:
             crash.at(f"session:{part}")
         if not ib.isConnected() or self._reconnect:
             raise ConnectionError(self._reconnect or "the connection ended in the snapshot")
+        if self._link_lost or self._resync:
+            return  # the link was lost in the middle of it: the snapshot after 1101 or 1102 counts
         self._tell_account()
         self._ears.orders.asked(time.monotonic())
         self._ears.probed.clear()
@@ -309,18 +323,17 @@ class IbkrSession:
 
     def _tell_account(self) -> None:
         account = self.sender.account
-        values = {value.tag: value.value for value in self._ib.accountValues(account) if value.currency != "BASE"}
-        wanted = ("NetLiquidation", "TotalCashValue", "BuyingPower")
-        if any(tag not in values for tag in wanted):
+        try:
+            message = broker_account(account, self._ib.accountValues(account))
+        except ValueError as error:
+            # Nothing is told, so admission takes the account for stale and denies.
+            if str(error) != self._unreadable:
+                log.warning("account values are not passed on: %s", error)
+            self._unreadable = str(error)
             return
-        amounts = tuple(Decimal(values[tag]) for tag in wanted)
-        now_s = time.monotonic()
+        now_s, amounts = time.monotonic(), message.model_dump(exclude={"ts_ns"})
         if amounts != self._last_account or now_s - self._told_account_s >= ACCOUNT_AGAIN_S:
             self._last_account, self._told_account_s = amounts, now_s
-            liquidation, cash, power = amounts
-            message = BrokerAccount(
-                account=account, net_liquidation=liquidation, cash=cash, buying_power=power, ts_ns=time.time_ns()
-            )
             self._say(account, message)
 
     # ---- what is heard -----------------------------------------------------------------------------------------------
@@ -328,10 +341,15 @@ class IbkrSession:
     def _on_next_id(self, next_id: int) -> None:
         self._next_id = max(self._next_id, next_id)
 
+    def _on_stranger(self, text: str) -> None:
+        self._alert("CRITICAL", "UNKNOWN_POSITION", f"the account holds {text}", "trading desk")
+
     def _on_hang_up(self, text: str) -> None:
-        """The gateway has ended the handshake; its first word is the reason."""
+        """The gateway has closed the connection, of a handshake with a reason in its first word: READY ends at once."""
         self._refusal = self._refusal or text or "the gateway closed the connection"
         self._refused.set()
+        if self.state in (SessionState.READY, SessionState.SYNCING) and not self._closing:
+            self._enter(SessionState.DISCONNECTED, self._down_reason(text or "the gateway closed the connection"))
 
     def _on_error(self, request_id: int, code: int, text: str) -> None:
         """Act on an error code as the table says."""
@@ -347,9 +365,10 @@ class IbkrSession:
             return
         match row.action:
             case Action.LINK_LOST:
+                self._link_lost = True
                 self._enter(SessionState.DISCONNECTED, f"{code} {text}")
             case Action.LINK_RESTORED:
-                self._resync = f"{code} {text}"
+                self._link_lost, self._resync = False, f"{code} {text}"
                 if self.state is SessionState.DISCONNECTED:
                     self._enter(SessionState.CONNECTING, f"{code} {text}")
             case Action.RECONNECT:

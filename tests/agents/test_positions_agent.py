@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import positions
+from contracts.breaks import PositionBreak
 from contracts.instruments import INSTRUMENTS
-from contracts.orders import ExecutionReport, OrderState, Position, PositionBreak
+from contracts.orders import ExecutionReport, OrderState, Position
 from tests.agents.harness import fold, sent
 
 

@@ -23,14 +23,14 @@ def account(nav: str) -> AccountValue:
     )
 
 
-def position(name: str, lots: int, cash_flow: str) -> Position:
+def position(name: str, lots: int, cash_flow: str, exec_id: str = "1.01") -> Position:
     return Position(
         instrument=name,
         position_lots=lots,
         cash_flow=Decimal(cash_flow),
         commissions=Decimal(0),
         fills=1,
-        last_exec_id="1.01",
+        last_exec_id=exec_id,
     )
 
 
@@ -80,6 +80,29 @@ def test_drawdown_is_measured_from_the_highest_value() -> None:
     seen = events(*held, *priced(1, 20_000), *priced(2, 40_000), *priced(3, 30_000), *priced(4, 40_000))
     assert [event.nav_usd for event in seen] == [10_000, 11_000, 10_500, 11_000]
     assert [event.drawdown_frac for event in seen] == pytest.approx([0, 0, 500 / 11_000, 0])
+
+
+@pytest.mark.parametrize("lots", [100, -100])
+def test_a_position_that_an_operator_takes_over_is_neither_profit_nor_loss(lots: int) -> None:
+    """Its later moves are: 100 lots at 100.00, and then at 101.00."""
+    before, taken = priced(1, 20_000), position("SPY", lots, "0", exec_id="")
+    seen = events(account("1000000"), *before, taken, *beats(2), *priced(3, 20_200))
+    assert [event.pnl_usd for event in seen] == [0.0, 0.0, lots]
+    assert [abs(event.net_usd) for event in seen] == [0.0, 10_000.0, 10_100.0]
+    assert seen[1].drawdown_frac == 0.0
+
+
+def test_a_takeover_before_the_first_price_is_booked_at_that_price() -> None:
+    seen = events(account("1000000"), position("SPY", -100, "0", exec_id=""), *priced(1, 20_000), *priced(2, 20_200))
+    assert [event.pnl_usd for event in seen] == [0.0, -100.0]
+
+
+def test_what_an_operator_takes_away_from_a_position_leaves_its_profit_as_it_was() -> None:
+    """Bought at 99.00, worth 100.00, ten lots fewer by an operator; then ten more are bought at 100.00."""
+    held, fewer = position("SPY", 100, "-9900"), position("SPY", 90, "-9900")
+    bought = position("SPY", 100, "-10900", exec_id="2.01")
+    seen = events(account("1000000"), held, *priced(1, 20_000), fewer, *beats(2), bought, *beats(3), *priced(4, 20_200))
+    assert [event.pnl_usd for event in seen] == [100.0, 100.0, 100.0, 200.0]
 
 
 def test_risk_speaks_once_per_bucket_and_only_when_the_last_partition_has_passed_it() -> None:

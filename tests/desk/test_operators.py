@@ -25,8 +25,9 @@ from connectors.gateway.ctl import Control
 from connectors.market.source import describe
 from contracts import topics as t
 from contracts.base import Message
+from contracts.breaks import CashBreak, PositionBreak
 from contracts.controls import DecisionRecord, Denial, SwitchEvent
-from contracts.orders import BrokerStatus, CashBreak, ExecutionReport, OrderCommand, OrderState, PositionBreak
+from contracts.orders import BrokerStatus, ExecutionReport, OrderCommand, OrderState
 
 pytestmark = pytest.mark.stack
 

@@ -95,7 +95,7 @@ def mark(
     return SignalEvent(
         instrument=instrument,
         ts_event_ns=NOW_NS + later * BUCKET_NS,
-        ts_ingest_ns=NOW_NS,
+        ts_ingest_ns=NOW_NS + later * BUCKET_NS,
         bucket_ns=BUCKET_NS,
         z=0.0,
         ic=0.0,
@@ -125,7 +125,7 @@ def intent(number: int = 1, later: int = 0, **changes: Any) -> OrderIntent:
         "position_lots": 0,
         "regime": "calm",
         "ts_event_ns": NOW_NS + later * BUCKET_NS,
-        "ts_ingest_ns": NOW_NS,
+        "ts_ingest_ns": NOW_NS + later * BUCKET_NS,
         "bucket_ns": BUCKET_NS,
         "inputs": (),
     }
@@ -153,6 +153,8 @@ def report(
         "fill_lots": fill,
         "ts_ns": NOW_NS,
     }
+    if kind == "FILL":
+        values |= {"exec_id": f"{number:08x}.1", "fill_price": Decimal("600.01")}
     return ExecutionReport(**(values | changes))
 
 
@@ -170,7 +172,12 @@ def worker(group: str, age_s: int = 0, instance: int = 0, **changes: Any) -> Wor
     return WorkerState(**(values | changes))
 
 
-FLEET = tuple(worker(group) for group in sorted(DECIDING))
+def fleet(age_s: int = 0) -> tuple[WorkerState, ...]:
+    """The word of a live worker of each group."""
+    return tuple(worker(group, age_s) for group in sorted(DECIDING))
+
+
+FLEET = fleet()
 USUAL: tuple[Any, ...] = (session(), switch(), risk(), account(), verdict(), mark(), *FLEET)
 
 
@@ -178,7 +185,7 @@ class Front:
     """Admission, told some facts."""
 
     def __init__(self, *facts: Any, limits: Limits = LIMITS, usual: tuple[Any, ...] = USUAL) -> None:
-        self.admission = Admission(limits, UNIVERSE, IDENTITY)
+        self.admission = Admission(limits, UNIVERSE, IDENTITY, BUCKET_NS)
         self.state: AdmissionState | None = None
         self.outputs: list[Out] = []
         self.tell(*usual, *facts)

@@ -12,8 +12,9 @@ from agents.controls.fleet import DECIDING
 from agents.controls.state import Working
 from agents.parameters import Limits
 from app.explain import broken_links
+from contracts.breaks import CashBreak, PositionBreak
 from contracts.controls import Alert, Denial, LimitOverride, ResetCommand, TradingState, Verdict
-from contracts.orders import CashBreak, OrderState, PositionBreak, SessionState
+from contracts.orders import OrderState, SessionState
 from tests.execution.admission_parts import (
     BUCKET_NS,
     IDENTITY,
@@ -21,6 +22,7 @@ from tests.execution.admission_parts import (
     USUAL,
     Front,
     account,
+    fleet,
     intent,
     kill,
     mark,
@@ -250,7 +252,7 @@ def test_exposure_counts_from_the_claim_until_the_order_ends() -> None:
 
 
 def test_an_order_that_makes_a_position_smaller_passes_limits_that_would_trap_it() -> None:
-    front = Front(report(9, kind="FILL", fill=10, fill_price=None), limits=with_limits(position_notional_usd_max=1.0))
+    front = Front(report(9, kind="FILL", fill=10), limits=with_limits(position_notional_usd_max=1.0))
     assert front.decide(intent(side="SELL", position_lots=10))[0].admitted
     assert front.decide(intent(2, position_lots=10))[0].reasons[0] is not None
 
@@ -260,7 +262,7 @@ def test_a_repeated_execution_stays_blocked_until_a_named_operator_resets_it() -
     front.decide(intent(1))
     front.tell(report(1, OrderState.CANCELLED))
     assert front.decide(intent(2, quantity_lots=11))[0].reasons == (D.REPEATED_EXECUTION,)
-    front.tell(mark(later=70), risk(-70), account())
+    front.tell(mark(later=70), risk(-70), account(age_s=-70), *fleet(-70))
     assert front.decide(intent(3, later=70))[0].reasons == (D.GATE_NOT_PASSED, D.REPEATED_EXECUTION)
     front.tell(
         verdict(lives_buckets=90), ResetCommand(operator="Ada", reason="looked at", scope="strategy:ofi", ts_ns=1)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from agents.account import AccountRow, key, step
 from agents.ledger import APART_NS, EARLIER_MAX, LAG_NS
+from connectors.ibkr.ears import Ears
+from contracts.breaks import CashBreak
 from contracts.controls import Alert, ResolveCommand
 from contracts.instruments import INSTRUMENTS
-from contracts.orders import BrokerAccount, CashBreak, ExecutionReport, OrderState, SessionEvent, SessionState
+from contracts.orders import BrokerAccount, BrokerCommission, ExecutionReport, OrderState, SessionEvent, SessionState
 from contracts.topics import BROKER_EVENTS, EXEC_REPORTS
 from tests.execution.order_parts import NOW_NS, record
 
@@ -222,3 +225,23 @@ def test_the_brokers_rounding_to_the_cent_is_no_break(seed: Any) -> None:
             desk.broker(str(broker), number)
     desk.broker(str(broker), 1_000)
     assert (desk.breaks, desk.row.own_cash.apart_since_ns) == ([], 0), f"seed {seed}"
+
+
+@pytest.mark.parametrize(
+    ("amount", "heard"),
+    [(1.25, ["1.25"]), (-0.35, ["-0.35"]), (0.0, ["0"]), (-1.0, []), (1.7976931348623157e308, []), (float("nan"), [])],
+)
+def test_a_rebate_is_heard_like_any_commission_and_what_is_not_known_yet_is_not(amount: Any, heard: Any) -> None:
+    said: list[Any] = []
+    ears = Ears(1, lambda _, message: said.append(message), lambda *_: None, lambda _: None)
+    contract = SimpleNamespace(conId=INSTRUMENTS["SPY"].con_id)
+    execution = {"execId": "0001.01.01", "orderRef": "a" * 24, "clientId": 1, "orderId": 7, "permId": 9, "side": "BOT"}
+    ears.on_execution(contract, SimpleNamespace(**execution, shares=10.0, price=600.0, cumQty=10.0))
+    ears.on_commission(SimpleNamespace(execId="0001.01.01", commission=amount, currency="USD"))
+    assert [m.commission for m in said if isinstance(m, BrokerCommission)] == [Decimal(text) for text in heard]
+
+
+def test_a_rebate_is_money_in_hand() -> None:
+    desk = Desk()
+    desk.hear(BOUGHT, PAID.model_copy(update={"commission": Decimal("-0.35")}))
+    assert desk.row.own_cash.cash == Decimal("993999.85")

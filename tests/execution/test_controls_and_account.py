@@ -18,6 +18,7 @@ from connectors.ibkr.calendar import expected_outage, second_factor_due
 from connectors.ibkr.errors import ERRORS, Action, lookup, table
 from connectors.ibkr.guard import refusal
 from connectors.ibkr.pacing import MESSAGES_MAX, ORDERS_MAX, WINDOW_S, Pacing
+from contracts.breaks import PositionBreak
 from contracts.controls import (
     DeadLetter,
     DeadLetterReason,
@@ -27,15 +28,7 @@ from contracts.controls import (
     SwitchEvent,
     TradingState,
 )
-from contracts.orders import (
-    BrokerPosition,
-    DropCopy,
-    ExecutionReport,
-    OrderState,
-    PositionBreak,
-    SessionHealth,
-    SessionState,
-)
+from contracts.orders import BrokerPosition, DropCopy, ExecutionReport, OrderState, SessionHealth, SessionState
 from contracts.topics import BROKER_EVENTS, EXEC_REPORTS, TOPICS
 from tests.execution.admission_parts import account as account_value
 from tests.execution.admission_parts import kill, risk, session, switch
@@ -73,6 +66,21 @@ def test_a_kill_stays_over_the_reset_of_another_scope() -> None:
     assert effects[-1] == Latch(("strategy:ofi",))
 
 
+def test_a_flatten_belongs_to_the_scope_that_asked_for_it_and_ends_with_a_kill_without_it() -> None:
+    one = kill("strategy:ofi", flatten=True)
+    assert latched(one, kill())[-1] == Latch(("account", "strategy:ofi"), ("strategy:ofi",))
+    assert latched(one, kill("strategy:ofi"))[-1] == Latch(("strategy:ofi",))
+    assert latched(one, kill("account", flatten=True), reset("strategy:ofi"))[-1] == Latch(("account",), ("account",))
+
+
+def test_a_switch_that_tripped_by_itself_stops_no_flatten_and_a_person_who_kills_the_account_does() -> None:
+    tripped, one = switch(TradingState.HALTED), kill("instrument:SPY", flatten=True)
+    both = ("account", "instrument:SPY")
+    assert latched(tripped, one)[-1] == Latch(both, both)
+    assert latched(tripped, one, kill())[-1] == Latch(both, ("instrument:SPY",))
+    assert latched(tripped, kill("instrument:SPY"))[-1] == Latch(both)
+
+
 def test_a_switch_that_tripped_by_itself_latches_the_account() -> None:
     assert latched(switch(TradingState.HALTED), switch(TradingState.ACTIVE)) == [Latch(("account",)), Latch(())]
 
@@ -81,6 +89,7 @@ def test_a_switch_that_tripped_by_itself_latches_the_account() -> None:
 
 KILL_LIMITS = KillLimits(
     loss_frac_max=0.05,
+    loss_usd_max=60_000,
     drawdown_frac_max=0.15,
     psr_min=0.2,
     covariance_drift_max=0.5,
@@ -123,6 +132,46 @@ def test_evidence_over_its_limit_trips_and_shows_both_numbers(name: Any, value: 
     assert f"{name}={value:g}" in event.reason
 
 
+@pytest.mark.parametrize("name", ["execution.pacing_violations", "execution.connection_failures"])
+def test_a_reset_lasts_until_there_are_more_of_what_tripped_the_switch(name: Any) -> None:
+    """The count is that since the process started, and it is said again at every bucket."""
+    over = switched(evidence(name, 22.0), reset(), *[evidence(name, 22.0)] * 5)
+    assert [event.state for event in over] == [TradingState.HALTED, TradingState.ACTIVE]
+    while_halted = switched(evidence(name, 22.0), evidence(name, 30.0), reset(), evidence(name, 30.0))
+    assert while_halted[-1].state is TradingState.ACTIVE, "what came before the reset was known to the operator"
+    again = switched(evidence(name, 22.0), reset(), evidence(name, 28.0))[-1]
+    assert (again.state, f"{name}=6" in again.reason) == (TradingState.HALTED, True)
+
+
+def test_failures_add_up_over_a_restart_of_the_process_that_counts_them() -> None:
+    name = "execution.connection_failures"
+    assert switched(evidence(name, 3.0), evidence(name, 0.0), evidence(name, 2.0)) == []
+    [event] = switched(evidence(name, 3.0), evidence(name, 1.0), evidence(name, 3.0))
+    assert (event.state, "connection_failures=6" in event.reason) == (TradingState.HALTED, True)
+    lasting = switched(evidence(name, 22.0), reset(), evidence(name, 1.0), evidence(name, 1.0))
+    assert lasting[-1].state is TradingState.ACTIVE
+
+
+def test_a_latency_from_before_the_reset_is_not_held_against_the_desk() -> None:
+    """No order goes out while HALTED, so it stays as it was; as its samples grow old it falls, and may then rise."""
+    name = "execution.acknowledgement_ms_p95"
+
+    def later(value: float, seconds: int) -> GateEvidence:
+        return evidence(name, value).model_copy(update={"ts_event_ns": NOW_NS + seconds * 1_000_000_000})
+
+    tripped = risk(), later(5_000.0, 0), reset()
+    for value, seconds in ((5_000.0, 1), (4_900.0, 2), (5.0, 3), (500.0, 400)):
+        assert switched(*tripped, later(value, seconds))[-1].state is TradingState.ACTIVE
+    for value, seconds in ((5_001.0, 1), (4_900.0, 300)):
+        event = switched(*tripped, later(value, seconds))[-1]
+        assert (event.state, f"{name}={value:g}" in event.reason) == (TradingState.HALTED, True)
+
+
+def test_dead_letters_from_before_the_reset_do_not_count_towards_the_next_trip() -> None:
+    letters = [letter(number) for number in range(4)]
+    assert switched(risk(), *letters[:3], reset(), letters[3])[-1].state is TradingState.ACTIVE
+
+
 @pytest.mark.parametrize("name", sorted(KillLimits.model_fields))
 def test_a_kill_limit_that_is_not_set_halts(name: Any) -> None:
     limits = KILL_LIMITS.model_copy(update={name: None})
@@ -135,6 +184,11 @@ def test_a_kill_limit_that_is_not_set_halts(name: Any) -> None:
     ("within", "over", "numbers"),
     [
         ({"pnl_usd": -50_000.0}, {"pnl_usd": -50_001.0}, "loss_frac=0.0500 loss_frac_max=0.05"),
+        (
+            {"pnl_usd": -60_000.0, "nav_usd": 9e6},
+            {"pnl_usd": -60_001.0, "nav_usd": 9e6},
+            "loss_usd=60001.00 loss_usd_max=60000",
+        ),
         ({"drawdown_frac": 0.15}, {"drawdown_frac": 0.151}, "drawdown_frac=0.1510 drawdown_frac_max=0.15"),
         ({"psr": 0.2, "returns": 30}, {"psr": 0.19, "returns": 30}, "psr=0.190 psr_min=0.2 returns=30"),
     ],

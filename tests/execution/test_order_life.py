@@ -17,6 +17,8 @@ from tests.execution.order_parts import INTENT, NOW_NS, SIZE, Life, command, com
 
 S = OrderState
 SUBMITTED = (sent(), status("Submitted"))
+CANCEL = CancelCommand(intent_id=INTENT, reason="the strategy asks for it")
+RESOLVE = ResolveCommand(operator="Ada", reason="the broker says by telephone", intent_id=INTENT, ts_ns=NOW_NS)
 
 
 def test_a_claim_asks_for_the_order_once_however_often_it_is_repeated() -> None:
@@ -50,6 +52,10 @@ def test_a_status_that_says_filled_does_not_fill_the_order_without_its_execution
 def test_the_commission_counts_once_before_or_after_its_execution_and_when_it_comes_twice(early: Any) -> None:
     pair = [commission("1.00"), execution(100)] if early else [execution(100), commission("1.00")]
     assert Life(*SUBMITTED, *pair, commission("1.00")).fees == Decimal("1.00")
+
+
+def test_a_rebate_is_a_commission_too() -> None:
+    assert Life(*SUBMITTED, execution(100), commission("-0.35")).fees == Decimal("-0.35")
 
 
 def test_a_commission_that_changes_replaces_the_first() -> None:
@@ -105,9 +111,35 @@ def test_a_second_permanent_id_under_our_order_cancels_all_and_locks_until_both_
     assert life.hear(status("Cancelled", perm_id=901)).order.state is S.CANCELLED
 
 
-def test_a_second_order_is_told_and_cancelled_also_when_the_first_is_over() -> None:
-    life = Life(*SUBMITTED, execution(SIZE), status("Submitted", perm_id=901))
-    assert (life.order.state, life.effects[-1], life.alerts) == (S.FILLED, CancelAll(), ["TWO_BROKER_ORDERS"])
+@pytest.mark.parametrize("end", [execution(SIZE), status("Cancelled"), status("Inactive")])
+def test_a_second_order_that_works_when_the_first_is_over_locks_the_instrument_until_it_is_over_too(end: Any) -> None:
+    life = Life(*SUBMITTED, end, status("Submitted", perm_id=901))
+    assert (life.order.state, life.effects[-1], life.alerts) == (S.UNKNOWN, CancelAll(), ["TWO_BROKER_ORDERS"])
+    assert life.reports[-1].state is S.UNKNOWN, "admission locks by this report"
+    life.hear(status("Cancelled", perm_id=901))
+    assert life.order.state is (S.FILLED if life.order.filled_lots else S.CANCELLED)
+
+
+def test_two_orders_that_are_over_are_told_once_and_not_with_each_list_of_completed_orders() -> None:
+    completed = (status("Cancelled", perm_id=901), status("Cancelled"))
+    life = Life(*SUBMITTED, status("Cancelled"), *completed, *completed, ready(2))
+    assert (life.order.state, life.alerts, CancelAll() in life.effects) == (S.CANCELLED, ["TWO_BROKER_ORDERS"], False)
+    life = Life(*SUBMITTED, status("Submitted", perm_id=901), *completed, *completed, ready(2), *completed)
+    assert (life.order.state, life.effects.count(CancelAll())) == (S.CANCELLED, 1)
+
+
+def test_an_execution_does_not_unlock_the_instrument_while_the_other_order_works() -> None:
+    life = Life(*SUBMITTED, status("Submitted", perm_id=901), execution(SIZE), status("Filled", filled=SIZE))
+    assert (life.order.state, life.bought[0]) == (S.UNKNOWN, SIZE)
+    assert life.hear(status("Cancelled", perm_id=901)).order.state is S.FILLED
+
+
+def test_a_second_order_that_an_operator_called_over_and_that_works_locks_again() -> None:
+    life = Life(*SUBMITTED, status("Submitted", perm_id=901), RESOLVE)
+    assert life.order.state is S.CANCELLED
+    assert life.hear(status("Cancelled")).order.state is S.CANCELLED
+    life.hear(status("Submitted", perm_id=901))
+    assert (life.order.state, life.effects[-1]) == (S.UNKNOWN, CancelAll())
 
 
 def test_more_filled_than_ordered_is_booked_and_alerts() -> None:
@@ -158,10 +190,75 @@ def test_a_denial_of_an_order_that_the_snapshot_has_proves_nothing() -> None:
 
 
 def test_unknown_ends_by_a_named_operator() -> None:
-    resolve = ResolveCommand(operator="Ada", reason="the broker says by telephone", intent_id=INTENT, ts_ns=NOW_NS)
-    life = Life(*SUBMITTED, ready(2), resolve)
+    life = Life(*SUBMITTED, ready(2), RESOLVE)
     assert (life.order.state, "Ada" in life.order.reason) == (S.CANCELLED, True)
-    assert Life(*SUBMITTED, resolve).order.state is S.ACKNOWLEDGED, "an order that is known has nothing to settle"
+    assert Life(*SUBMITTED, RESOLVE).order.state is S.ACKNOWLEDGED, "an order that is known has nothing to settle"
+
+
+@pytest.mark.parametrize(
+    "evidence", [status("NotFound", epoch=2), RESOLVE, status("Submitted", epoch=2), execution(SIZE)]
+)
+def test_a_cancel_of_an_unknown_order_is_asked_for_and_leaves_it_unknown_until_there_is_evidence(evidence: Any) -> None:
+    life = Life(*SUBMITTED, ready(2))
+    said = len(life.reports)
+    life.hear(CANCEL)
+    assert (life.order.state, life.effects[-1]) == (S.UNKNOWN, CancelOrder(7, INTENT))
+    assert len(life.reports) == said, "a report of another state would unlock the instrument"
+    assert life.hear(evidence).order.state is not S.UNKNOWN
+
+
+def test_a_cancel_that_a_crash_lost_is_asked_for_again_by_ready() -> None:
+    """The row was written, the process died before the effect ran, and the command that comes again is skipped."""
+    life = Life(*SUBMITTED, CANCEL)
+    life.effects.clear()
+    life.hear(status("Submitted", epoch=2), ready(2))
+    assert (life.order.state, life.effects) == (S.PENDING_CANCEL, [CancelOrder(7, INTENT)])
+    assert life.order.reason == CANCEL.reason
+
+
+def test_a_word_that_says_nothing_of_an_unknown_order_does_not_unlock_it_when_its_cancel_is_asked_for_again() -> None:
+    life = Life(*SUBMITTED, ready(2), CANCEL, status("PendingSubmit", epoch=3))
+    life.effects.clear()
+    life.hear(ready(3))
+    assert (life.order.state, life.effects) == (S.UNKNOWN, [CancelOrder(7, INTENT)])
+
+
+def test_a_cancel_that_the_gateway_has_or_whose_order_is_over_is_not_asked_for_again() -> None:
+    for word in ("PendingCancel", "Cancelled"):
+        life = Life(*SUBMITTED, CANCEL)
+        life.effects.clear()
+        life.hear(status(word, epoch=2), ready(2), ready(3) if word == "Cancelled" else ready(2))
+        assert life.effects == []
+
+
+def test_a_gateway_that_refuses_a_cancel_is_not_asked_with_each_of_the_snapshots_that_the_refusal_leads_to() -> None:
+    life = Life(*SUBMITTED, CANCEL)
+    life.effects.clear()
+    for epoch in range(2, 22):
+        life.hear(status("Submitted", epoch=epoch), ready(epoch, age_s=epoch))
+    assert life.effects == [CancelOrder(7, INTENT)] * 2, "20 snapshots in 20 s"
+
+
+def test_a_cancel_of_everything_that_a_crash_lost_is_asked_for_again_by_ready() -> None:
+    life = Life(*SUBMITTED, status("Submitted", perm_id=901))
+    life.effects.clear()
+    life.hear(status("Submitted", epoch=2), status("Submitted", epoch=2, perm_id=901), ready(2))
+    assert (life.order.state, life.effects) == (S.UNKNOWN, [CancelAll()])
+
+
+def test_a_refused_order_that_revives_has_its_cancel_asked_for_again() -> None:
+    life = Life(*SUBMITTED, status("Inactive"))
+    life.effects.clear()
+    life.hear(status("Submitted", epoch=2))
+    assert (life.order.state, life.effects) == (S.ACKNOWLEDGED, [CancelOrder(7, INTENT)])
+
+
+def test_the_time_of_a_report_never_goes_back() -> None:
+    late = status("Submitted").model_copy(update={"ts_ns": NOW_NS + 5_000_000_000})
+    life = Life(sent(), late, CANCEL, execution(SIZE))
+    times = [report.ts_ns for report in life.reports]
+    assert times == sorted(times)
+    assert times[-1] == NOW_NS + 5_000_000_000
 
 
 def test_children_never_exceed_their_parent_at_the_last_hop() -> None:
@@ -172,8 +269,13 @@ def test_children_never_exceed_their_parent_at_the_last_hop() -> None:
 
 
 def test_terminal_states_are_left_by_facts_of_the_broker_alone() -> None:
-    for state in TERMINAL:
-        assert S.UNKNOWN not in LEGAL[state]
+    """Our own words and the silence of a snapshot do not take back an end."""
+    ours = (CANCEL, RESOLVE, ready(3), ready(4), status("NotSent", epoch=4), status("NotFound", epoch=4), sent(4))
+    for end in (execution(SIZE), status("Cancelled", epoch=2), status("Inactive", epoch=2)):
+        life = Life(ready(2), end)
+        state = life.order.state
+        assert state in TERMINAL
+        assert life.hear(*ours).order.state is state or state is S.REJECTED
         assert S.PENDING_SUBMIT not in LEGAL[state]
 
 

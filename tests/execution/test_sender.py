@@ -1,32 +1,147 @@
-"""What the sender owes the gateway while the session is away."""
+"""What the sender owes the gateway while the session is away, and what a kill lets it send."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from connectors.ibkr.ears import Ears
 from connectors.ibkr.pacing import Pacing
-from connectors.ibkr.sender import Sender
-from contracts.orders import SessionState
+from connectors.ibkr.sender import FLATTEN, Sender
+from contracts.instruments import INSTRUMENTS
+from contracts.orders import BrokerStatus, OrderSent, SessionState
+from tests.execution.order_parts import INTENT, command
+
+EPOCH = 5
 
 
 class Wire:
-    """Keeps the cancels that were written."""
+    """A socket: keeps what was written, and takes nothing once it has `ended`."""
 
     def __init__(self) -> None:
-        self.cancels: list[int] = []
+        self.ended = False
+        self.written: list[Any] = []
 
-    def cancelOrder(self, order_id: int, _time: str) -> None:  # noqa: N802 - the client library's name
-        self.cancels.append(order_id)
+    def _write(self, *what: Any) -> None:
+        if self.ended:
+            raise ConnectionError("Not connected")
+        self.written.append(what)
+
+    def placeOrder(self, order_id: int, _contract: Any, order: Any) -> None:  # noqa: N802 - the client library's names
+        self._write("order", order_id, order.totalQuantity)
+
+    def cancelOrder(self, order_id: int, _time: str) -> None:  # noqa: N802
+        self._write("cancel", order_id)
+
+    def reqGlobalCancel(self) -> None:  # noqa: N802
+        self._write("cancel all")
+
+
+class Hand:
+    """A sender with a socket and a session of the test's own; `said` is what it told the desk."""
+
+    def __init__(self) -> None:
+        self.state = SessionState.READY
+        self.wire, self.said = Wire(), list[Any]()
+        self.ears = Ears(1, self._say, lambda *_: None, lambda _: None)
+        self.ears.epoch = EPOCH
+        self.sender = Sender(self.wire, self.ears, Pacing(), lambda: self.state, self._say)
+
+    def _say(self, _key: str, message: Any) -> None:
+        self.said.append(message)
+
+    async def open(self) -> Hand:
+        self.sender.reconciled(EPOCH)
+        await self.sender.latch(())
+        return self
+
+    async def place(self, order_id: int, **changes: Any) -> None:
+        await self.sender.place(command(order_id=order_id, intent_id=f"{order_id:024x}", **changes))
+
+
+RESTING: dict[str, Any] = {"order_type": "LIMIT", "time_in_force": "DAY", "limit_price": Decimal("601.00")}
 
 
 async def test_a_cancel_asked_for_during_a_snapshot_is_sent_once_after_it() -> None:
-    state, wire = [SessionState.SYNCING], Wire()
-    ears: Any = SimpleNamespace(probed={})
-    sender = Sender(wire, ears, Pacing(), lambda: state[0], lambda _key, _message: None)
-    await sender.cancel(7, "a" * 24)
-    assert wire.cancels == []
-    state[0] = SessionState.READY
-    await sender.pay()
-    await sender.pay()
-    assert wire.cancels == [7]
+    hand = await Hand().open()
+    hand.state = SessionState.SYNCING
+    await hand.sender.cancel(7, INTENT)
+    assert hand.wire.written == []
+    hand.state = SessionState.READY
+    await hand.sender.pay()
+    await hand.sender.pay()
+    assert hand.wire.written == [("cancel", 7)]
+
+
+@pytest.mark.parametrize("away", ["the socket has ended", "the session is not READY"])
+async def test_a_connection_that_has_ended_raises_into_no_agent_and_is_owed_the_cancels(away: str) -> None:
+    hand = await Hand().open()
+    await hand.place(7, **RESTING)
+    before = len(hand.said)
+    if away == "the socket has ended":
+        hand.wire.ended = True
+    else:
+        hand.state = SessionState.DISCONNECTED
+    await hand.place(8)
+    await hand.sender.amend(command(order_id=7, intent_id=f"{7:024x}", quantity_lots=50))
+    await hand.sender.cancel(7, f"{7:024x}")
+    await hand.sender.cancel_all()
+    said = hand.said[before:]
+    assert not any(isinstance(message, OrderSent) for message in said), "what was not written is not said to be sent"
+    assert [m.status for m in said if isinstance(m, BrokerStatus)] == ["AmendNotSent"]
+    assert hand.wire.written == [("order", 7, 100.0)]
+    hand.wire.ended, hand.state = False, SessionState.READY
+    await hand.sender.pay()
+    await hand.sender.pay()
+    assert hand.wire.written[1:] == [("cancel all",), ("cancel", 7)]
+    await hand.place(8)  # READY asks for it again
+    assert hand.wire.written[3:] == [("order", 8, 100.0)]
+
+
+async def test_a_kill_that_flattens_cancels_a_resting_order_that_reduces_and_spares_its_own() -> None:
+    hand = await Hand().open()
+    await hand.place(7, side="SELL", reduces=True, **RESTING)
+    await hand.place(8, side="SELL", reduces=True, strategy=FLATTEN)
+    await hand.sender.latch(("instrument:SPY",), flatten=("instrument:SPY",))
+    assert hand.wire.written[2:] == [("cancel", 7)], "admission waits for it before it closes the position"
+    await hand.place(9, side="SELL", reduces=True)
+    await hand.place(10, side="SELL", reduces=True, strategy=FLATTEN)
+    assert [word for word in hand.wire.written if word[0] == "order"][2:] == [("order", 10, 100.0)]
+
+
+async def test_a_kill_without_flatten_spares_nothing_whatever_another_scope_has_asked_for() -> None:
+    hand = await Hand().open()
+    await hand.place(7, side="SELL", reduces=True, strategy=FLATTEN)
+    await hand.sender.latch(("account", "instrument:SPY"), flatten=("instrument:SPY",))
+    assert hand.wire.written[1:] == [("cancel", 7)]
+    await hand.place(8, side="SELL", reduces=True, strategy=FLATTEN)
+    assert len(hand.wire.written) == 2
+
+
+async def test_a_kill_file_without_flatten_stops_the_flatten_of_the_control_topic() -> None:
+    hand = await Hand().open()
+    await hand.sender.latch(("account",), flatten=("account",))
+    await hand.sender.hold({"account": False})
+    await hand.place(7, side="SELL", reduces=True, strategy=FLATTEN)
+    assert hand.wire.written == []
+    await hand.sender.hold({"account": True})
+    await hand.place(8, side="SELL", reduces=True, strategy=FLATTEN)
+    assert hand.wire.written == [("order", 8, 100.0)]
+
+
+async def test_an_order_that_a_snapshot_brings_under_a_kill_file_is_cancelled_at_ready() -> None:
+    """The worker was away when the file was written, and Kafka with it: nothing else tells it."""
+    hand = await Hand().open()
+    await hand.sender.hold({"instrument:SPY": False})
+    hand.ears.on_open_order(
+        SimpleNamespace(conId=INSTRUMENTS["SPY"].con_id),
+        SimpleNamespace(
+            clientId=1, orderRef=INTENT, orderId=7, permId=9, totalQuantity=1.0, orderType="LMT", lmtPrice=1.0
+        ),
+    )
+    assert hand.wire.written == []
+    await hand.sender.pay()
+    assert hand.wire.written == [("cancel", 7)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 from app.stack import ROOT
 from connectors.ibkr.ears import Ears
-from connectors.ibkr.health import LOOP_DELAY_MS_MAX, Health
+from connectors.ibkr.health import ANSWERS_S, LOOP_DELAY_MS_MAX, Health
 from connectors.ibkr.pacing import Pacing
 from contracts.orders import SessionState
 from tests.gateway.gateway_harness import until
@@ -35,6 +36,40 @@ async def test_an_event_loop_that_is_blocked_is_measured_and_named_once() -> Non
         assert health.loop_delay_ms_max == 0.0, "each report is about its own second"
     finally:
         measuring.cancel()
+
+
+def test_the_nightly_reset_and_the_restart_of_the_gateway_are_no_failures() -> None:
+    midnight_s = datetime(2026, 1, 14, 4, 50, tzinfo=UTC).timestamp()  # 23:50 in New York
+    now_s = [midnight_s]
+    health = Health(Ears(1, ignore, ignore, ignore), Pacing(), lambda: now_s[0])
+    for _ in range(22):
+        health.failed()
+    assert health.report(SessionState.DISCONNECTED, "").connection_failures == 0
+    now_s[0] += 12 * 3_600
+    health.failed()
+    assert health.report(SessionState.DISCONNECTED, "").connection_failures == 1
+
+
+def test_acknowledgements_of_long_ago_say_nothing_about_now() -> None:
+    now_s, ears = [0.0], Ears(1, ignore, ignore, ignore)
+    health = Health(ears, Pacing(), lambda: now_s[0])
+
+    def p95() -> float | None:
+        return health.report(SessionState.READY, "").acknowledgement_ms_p95
+
+    ears.answer_ms += [5_000.0] * 20
+    assert p95() == 5_000.0
+    now_s[0] = ANSWERS_S - 1
+    ears.answer_ms += [5.0] * 10
+    assert p95() == 5_000.0
+    now_s[0] = ANSWERS_S
+    assert p95() == 5.0
+    now_s[0] = 2 * ANSWERS_S
+    assert p95() is None
+    ears.answer_ms += [900.0] * 500
+    assert p95() == 900.0
+    ears.answer_ms += [7.0] * 500
+    assert p95() == 7.0, "the oldest go first, not the fastest"
 
 
 def test_an_order_is_written_to_a_socket_by_the_sender_and_by_the_emergency_command_alone() -> None:

@@ -99,7 +99,7 @@ async def test_nothing_is_sent_before_the_latch_has_spoken() -> None:
         await desk.until(lambda: desk.order(claim().intent_id) is not None, "its row")
         await desk.until(lambda: desk.session.pacing.queue == 1, "the order in the queue")
         assert not gateway.ledger.orders
-        await desk.session.sender.latch((), flatten=False)
+        await desk.session.sender.latch(())
         await desk.settled()
         assert len(gateway.ledger.orders) == 1
         await desk.crash()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from connectors.ibkr import session
+from connectors import crash
+from connectors.ibkr import guard, session
 from contracts import topics as t
-from contracts.orders import SessionEvent, SessionState
+from contracts.orders import TERMINAL, SessionEvent, SessionHealth, SessionState
 from tests.faults.desk_harness import MiniDesk, mini_desk
 
 pytestmark = pytest.mark.slow
@@ -113,3 +115,91 @@ async def test_a_ready_from_before_a_restart_is_no_other_owner() -> None:
         desk.say(t.BROKER_EVENTS, t.BROADCAST, before)
         await desk.start()
         await desk.is_ready()
+
+
+async def test_orders_of_the_moment_in_which_the_socket_ends_stop_no_agent_and_go_out_at_the_next_ready() -> None:
+    async with mini_desk() as desk:
+        working = desk.intend("SPY")
+        await desk.settled()
+        sender, seen = desk.session.sender, list[SessionState]()
+
+        def order(_text: str) -> None:
+            """As the peer closes, before anybody else has had a turn."""
+            seen.append(desk.session.state)
+            intents.extend(desk.intend(name) for name in ("SPY", "QQQ", "AAPL", "MSFT"))
+
+        intents: list[str] = []
+        desk.mark()
+        desk.session._ib.client.conn.disconnected += order
+        await desk.reconnected(lambda: desk.gateway.arm("G10", mode="reset"))
+        assert seen[:1] == [SessionState.DISCONNECTED], "it notices at once"
+        assert intents
+        assert sender._owed == {}
+        await desk.settled()
+        assert all(desk.order(intent).state in TERMINAL for intent in (working, *intents[:4]))
+
+
+async def test_a_global_cancel_without_a_connection_is_owed_and_stops_no_agent() -> None:
+    async with mini_desk() as desk:
+        desk.session.stay_away(True)
+        await desk.until(lambda: not desk.session._ib.isConnected(), "the end of the connection")
+        await desk.session.sender.cancel_all()
+        await desk.session.sender.cancel(7, "a" * 24)
+        desk.session.stay_away(False)
+        await desk.is_ready()
+        await desk.until(lambda: not desk.session.sender._owed and not desk.session.sender._owes_all, "what was owed")
+
+
+LOST, RESTORED = (-1, 1100, "Connectivity has been lost."), (-1, 1102, "Connectivity has been restored.")
+
+
+def when(monkeypatch: pytest.MonkeyPatch, place: str, *calls: Callable[[], None]) -> list[str]:
+    """Do something once, at a place of the session; the places that were passed since."""
+    waiting, passed = list(calls), list[str]()
+    checked = guard.refusal
+
+    def at(name: str) -> None:
+        passed.append(name)
+        while name == place and waiting:
+            waiting.pop(0)()
+
+    def refusal(*args: Any, **options: Any) -> str:
+        at("handshake")
+        return checked(*args, **options)
+
+    monkeypatch.setattr(crash, "at", at)
+    monkeypatch.setattr(session, "refusal", refusal)
+    return passed
+
+
+@pytest.mark.parametrize("place", ["handshake", "session:open_orders", "session:executions"])
+async def test_the_end_of_a_snapshot_is_not_ready_while_the_link_to_ib_is_lost(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    async with mini_desk() as desk:
+        passed = when(monkeypatch, place, lambda: desk.session._on_error(*LOST))
+        before = desk.epoch_states.count(READY)
+        desk.gateway.arm("G10", mode="reset")
+        await desk.until(lambda: place in passed, "1100")
+        heard = len(desk.log)
+        await desk.until(
+            lambda: sum(isinstance(m, SessionHealth) for _, _, m in desk.log[heard:]) >= 2, "two seconds of the session"
+        )
+        assert desk.epoch_states.count(READY) == before
+        assert desk.session.state is SessionState.DISCONNECTED
+        desk.mark()
+        intent = desk.intend()
+        await desk.until(lambda: intent in desk.decided, "a decision")
+        assert not desk.decided[intent]
+        desk.session._on_error(*RESTORED)
+        await desk.is_ready()
+
+
+async def test_a_link_that_was_lost_and_came_back_within_a_snapshot_makes_it_be_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with mini_desk() as desk:
+        lose, restore = (lambda: desk.session._on_error(*LOST)), (lambda: desk.session._on_error(*RESTORED))
+        when(monkeypatch, "session:open_orders", lose, restore)
+        await desk.reconnected(lambda: desk.gateway.arm("G10", mode="reset"))
+        assert desk.epoch_states[-3:] == [CONNECTING, SessionState.SYNCING, READY]

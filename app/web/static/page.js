@@ -172,12 +172,12 @@ function paintMoney() {
 }
 
 function paintPositions() {
-  const mids = (deskRow("risk") || {}).mids || {};
+  const { mids = {}, taken_usd: taken = {} } = deskRow("risk") || {};
   const sums = { value: 0, pnl: 0, commissions: 0, fills: 0 };
   const rows = Object.entries(tables.positions || {}).sort().map(([name, row]) => {
     const mid = name in mids ? (Number(mids[name]) / 2) * Number(spec(name).tick) : NaN;
     const value = row.lots === 0 ? 0 : units(name, row.lots) * mid;
-    const pnl = value + Number(row.cash_flow);
+    const pnl = value + Number(row.cash_flow) - Number(taken[name] || 0);
     sums.value += value;
     sums.pnl += pnl;
     sums.commissions += Number(row.commissions);

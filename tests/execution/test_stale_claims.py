@@ -1,0 +1,84 @@
+"""No way around admission and the age of a decision: what is replayed, or comes long after, is not sent."""
+
+from __future__ import annotations
+
+import base64
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.execution import RESEND_NS, step
+from agents.orders import OrderRow
+from agents.ports import PlaceOrder
+from agents.spec import SENT_HEADER, Out
+from app.deadletters import DeadLetterError, replay
+from connectors.kafka.access import Access
+from contracts.controls import DeadLetter, DeadLetterReason
+from contracts.orders import TERMINAL, AmendCommand, CancelCommand, OrderState
+from contracts.topics import ORDER_COMMANDS, REPLAY_HEADER
+from tests.execution.order_parts import INTENT, NOW_NS, Life, command, record, sent, status
+
+REPLAYED = ((REPLAY_HEADER, b"order_commands/0/1"), ("origin", b"replay/order_commands/0/1/ab|1||0"))
+
+
+def heard(message: Any, *headers: tuple[str, bytes], row: OrderRow | None = None) -> tuple[Any, list[Any]]:
+    """What execution makes of a record of `order_commands` with these headers."""
+    found = msgspec.structs.replace(record(message, "order_commands"), headers=headers)
+    row, outputs = step(row, found)
+    return row, list(outputs)
+
+
+def sent_at(age_ns: int) -> tuple[str, bytes]:
+    return SENT_HEADER, str(NOW_NS + age_ns).encode()
+
+
+def test_a_replayed_order_is_never_claimed() -> None:
+    assert heard(command(), *REPLAYED) == (None, [])
+    _, effects = heard(command(), sent_at(0))
+    assert effects == [PlaceOrder(command())]
+
+
+def test_a_replayed_amend_changes_no_order_and_a_replayed_cancel_ends_one() -> None:
+    amend = AmendCommand(
+        intent_id=INTENT,
+        amend_id="d" * 24,
+        instrument="SPY",
+        quantity_lots=1_000_000,
+        limit_price=Decimal("600.10"),
+        ts_ingest_ns=NOW_NS,
+    )
+    row, outputs = heard(amend, *REPLAYED, row=Life(sent(), status("Submitted")).order)
+    assert (row.state, outputs) == (OrderState.ACKNOWLEDGED, [])
+    row, _ = heard(CancelCommand(intent_id=INTENT, reason="a test"), *REPLAYED, row=row)
+    assert row.state is OrderState.PENDING_CANCEL
+
+
+def test_a_command_that_admission_could_send_only_long_after_its_decision_ends_as_stale() -> None:
+    """Admission's row has it, the worker dies, and the next start, a day later, sends what the row has."""
+    row, outputs = heard(command(), sent_at(RESEND_NS + 1_000_000_000))
+    assert (row.state, row.reason[:33]) == (OrderState.CANCELLED, "stale: 21 s after its decision it")
+    assert [type(output) for output in outputs] == [Out], "nothing is asked of the gateway"
+    assert outputs[0].message.state in TERMINAL, "admission sets the instrument free by this report"
+    assert heard(command(), sent_at(RESEND_NS))[1] == [PlaceOrder(command())]
+
+
+@pytest.mark.parametrize("said", [b"", b"-1", b"x", b"9" * 5_000])
+def test_a_time_that_is_none_stops_nobody(said: Any) -> None:
+    assert heard(command(), (SENT_HEADER, said))[1] == [PlaceOrder(command())]
+
+
+async def test_the_replay_of_a_dead_letter_of_an_order_is_refused_with_a_sentence() -> None:
+    letter = DeadLetter(
+        reason=DeadLetterReason.WRONG_SCHEMA,
+        field="side",
+        detail="a test",
+        topic=ORDER_COMMANDS.name,
+        partition=0,
+        offset=1,
+        contract_version=1,
+        original=base64.b64encode(b"{}").decode(),
+    )
+    with pytest.raises(DeadLetterError, match="replay its intent"):
+        await replay(Access("nobody:1"), letter, command().model_dump_json().encode(), 1.0)

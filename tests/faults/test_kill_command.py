@@ -1,0 +1,215 @@
+"""The command line's kill: each way is tried whatever became of the others, and the status says what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from app import kill, killfile
+from app.broker import obey
+from app.killfile import Kill
+from contracts import topics as t
+from contracts.controls import KillCommand, covers
+from tests.faults.desk_harness import MiniDesk, mini_desk
+from tests.faults.test_kill import work
+
+pytestmark = pytest.mark.slow
+
+NOBODY = 1
+"""A port where nothing listens."""
+
+
+def settings(folder: Path, port: int = NOBODY) -> Any:
+    """Those of a desk whose Kafka is away."""
+    gateway = SimpleNamespace(host="127.0.0.1", port=port, client_id=1, drop_copy_client_id=8, simulated=True)
+    access = SimpleNamespace(options=lambda: {"bootstrap_servers": f"127.0.0.1:{NOBODY}"})
+    return SimpleNamespace(data=folder, gateway=gateway, kafka=SimpleNamespace(access=access))
+
+
+async def run(ours: Any, scope: str = "account", **options: bool) -> int:
+    """The command as a person types it, with a loop and a connection of its own."""
+    return await asyncio.to_thread(kill.kill, ours, Kill(scope, "Ada", "a rehearsal", **options))
+
+
+def unwritable(folder: Path, how: str) -> Path:
+    if how == "no folder":
+        return Path("/proc/flowgate")
+    (folder / killfile.NAME).symlink_to("/dev/full")
+    return folder
+
+
+async def holding(desk: MiniDesk) -> None:
+    desk.intend(lots=10)
+    await desk.until(lambda: desk.position("SPY") == 10, "a position")
+
+
+def kafka_takes(monkeypatch: pytest.MonkeyPatch, desk: MiniDesk | None = None) -> list[KillCommand]:
+    """A control topic that takes every command; `desk` reads it, or nobody does. What it took."""
+    taken: list[KillCommand] = []
+    loop = asyncio.get_running_loop()
+
+    async def control(_settings: Any, command: KillCommand) -> bool:
+        taken.append(command)
+        if desk is not None:
+            loop.call_soon_threadsafe(desk.say, t.CONTROL, "switch", command)
+        return True
+
+    monkeypatch.setattr(kill, "_control", control)
+    return taken
+
+
+@pytest.mark.parametrize("how", ["no folder", "full disk"])
+async def test_a_kill_file_that_cannot_be_written_keeps_no_kill_from_the_gateway(
+    tmp_path: Path, how: str, capsys: Any
+) -> None:
+    async with mini_desk() as desk:
+        await work(desk, 3)
+        await desk.crash()
+        status = await run(settings(unwritable(tmp_path, how), desk.gateway.port))
+        assert {order.status for order in desk.gateway.ledger.orders.values()} == {"Cancelled"}
+    assert status == 1
+    said = capsys.readouterr()
+    assert "global cancel: 3 orders were open, 0 are" in said.out
+    assert "Kafka did not take the command" in said.out
+    assert "cannot be written" in said.err
+    assert "nothing blocks new orders" in said.err
+
+
+async def test_a_kill_file_that_cannot_be_written_does_not_keep_the_control_topic_from_blocking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with mini_desk() as desk:
+        taken = kafka_takes(monkeypatch)
+        assert await run(settings(unwritable(tmp_path, "full disk"), desk.gateway.port)) == 0
+        assert [command.scope for command in taken] == ["account"]
+
+
+async def test_a_kill_of_which_nothing_has_worked_has_a_status_of_its_own(tmp_path: Path, capsys: Any) -> None:
+    for scope in ("account", "instrument:SPY"):
+        assert await run(settings(unwritable(tmp_path, "no folder")), scope) == kill.NOTHING
+        assert "NOTHING was stopped" in capsys.readouterr().err
+
+
+async def test_what_the_desk_does_not_flatten_in_time_is_flattened_straight_at_the_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kill, "FLATTEN_S", 1.0)
+    async with mini_desk() as desk:
+        await holding(desk)
+        await desk.crash()
+        kafka_takes(monkeypatch)
+        assert await run(settings(tmp_path, desk.gateway.port), flatten=True) == 0
+        assert desk.gateway.ledger.positions == {}
+
+
+async def test_a_desk_that_wakes_after_its_positions_were_closed_by_hand_does_not_turn_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No quotes come, so it does not flatten in time; when they come its own books still have the position."""
+    monkeypatch.setattr(kill, "FLATTEN_S", 1.0)
+    async with mini_desk() as desk:
+        watch = asyncio.create_task(obey(desk.session, tmp_path))
+        await holding(desk)
+        taken = kafka_takes(monkeypatch, desk)
+        assert await run(settings(tmp_path, desk.gateway.port), flatten=True) == 0
+        assert [command.flatten for command in taken] == [False, True, False]
+        assert desk.gateway.ledger.positions == {}
+        orders = len(desk.gateway.ledger.orders)
+        for _ in range(3):
+            known = len(desk.log)
+            desk.mark()
+            await desk.until(lambda known=known: len(desk.log) > known and not desk.queue, "the quotes")
+        assert len(desk.gateway.ledger.orders) == orders
+        watch.cancel()
+
+
+async def test_a_desk_that_flattens_in_time_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    async with mini_desk() as desk:
+        watch = asyncio.create_task(obey(desk.session, tmp_path))
+        await holding(desk)
+        taken = kafka_takes(monkeypatch, desk)
+        command = asyncio.create_task(run(settings(tmp_path, desk.gateway.port), flatten=True))
+        while not command.done():
+            desk.mark()
+            await asyncio.wait({command}, timeout=0.1)
+        assert command.result() == 0
+        assert [one.flatten for one in taken] == [False, True]
+        assert desk.gateway.ledger.positions == {}
+        watch.cancel()
+    assert "flatten by the desk: left nothing" in capsys.readouterr().out
+
+
+async def test_a_part_that_nobody_flattens_is_said_with_a_status(tmp_path: Path, capsys: Any) -> None:
+    assert await run(settings(tmp_path), "instrument:SPY", flatten=True) == 1
+    assert "nothing closes the positions of instrument:SPY" in capsys.readouterr().err
+    assert await run(settings(tmp_path), "instrument:SPY") == 0
+
+
+async def test_a_rollback_without_a_gateway_ends_the_session_all_the_same(tmp_path: Path, capsys: Any) -> None:
+    assert await run(settings(tmp_path), flatten=True, disconnect=True) == 1
+    assert any(one.disconnect for one in killfile.read(tmp_path))
+    assert "use TWS or telephone" in capsys.readouterr().err
+
+
+# ---- the kill file ---------------------------------------------------------------------------------------------------
+
+GOOD = {"scope": "instrument:SPY", "operator": "Ada", "reason": "a rehearsal"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        json.dumps(GOOD | {"scope": None}).encode(),
+        json.dumps(GOOD | {"scope": "Account"}).encode(),
+        json.dumps(GOOD | {"operator": 7}).encode(),
+        json.dumps(GOOD | {"flatten": "no"}).encode(),
+        json.dumps(GOOD | {"disconnect": "no"}).encode(),
+        json.dumps(GOOD | {"until": "noon"}).encode(),
+        b'{"sco',
+        b"\xff\xfe",
+        b"[]",
+        b"[" * 100_000,
+    ],
+)
+def test_a_line_that_is_no_kill_kills_the_account_and_leaves_the_others_alone(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / killfile.NAME).write_bytes(json.dumps(GOOD).encode() + b"\n" + line)
+    first, second = killfile.read(tmp_path)
+    assert first == Kill("instrument:SPY", "Ada", "a rehearsal")
+    assert (second.scope, second.flatten, second.disconnect) == ("account", False, False)
+    assert "line 2" in second.reason
+    assert covers(second.scope, "ofi", "QQQ", "a" * 24)
+    assert killfile.remove(tmp_path, "account") == 1
+    assert killfile.read(tmp_path) == [first], "a reset of the account lifts no other scope"
+
+
+def test_a_kill_behind_a_torn_line_is_a_line_of_its_own(tmp_path: Path) -> None:
+    """A full disk tears a line; the next kill must not be glued to it."""
+    (tmp_path / killfile.NAME).write_bytes(b'{"scope": "instr')
+    killfile.add(tmp_path, Kill("strategy:ofi", "Ada", "a rehearsal"))
+    assert [one.scope for one in killfile.read(tmp_path)] == ["account", "strategy:ofi"]
+
+
+def test_the_log_says_which_line_of_the_kill_file_is_no_kill(tmp_path: Path, caplog: Any) -> None:
+    (tmp_path / killfile.NAME).write_text("{ not json\n")
+
+    async def look() -> None:
+        held = asyncio.Event()
+
+        async def hold(_scopes: Any) -> None:
+            held.set()
+
+        session: Any = SimpleNamespace(sender=SimpleNamespace(hold=hold), stay_away=lambda away: None)
+        watch = asyncio.create_task(obey(session, tmp_path))
+        await held.wait()
+        watch.cancel()
+
+    asyncio.run(look())
+    assert "line 1" in caplog.text
+    assert "account" in caplog.text
