@@ -80,6 +80,7 @@ class Admission:
                 return state, self._amend(state, message, record.input)
             case CancelIntent():
                 return state, self._cancel(state, message, record.input)
+        journal.hear(state, message, record.input)
         outputs = facts.learn(state, message, self._limits)
         if isinstance(message, KillCommand):
             outputs += _cancel_children(state, message)
@@ -293,6 +294,9 @@ class Admission:
         journal.remember(case, found, clock.event_ns(case.state) - self._bucket_ns * buckets)
         text = admitted or self._admitted(case.state)
         shown = self._shown if limits is self._limits else journal.shown(limits)
+        adv_lots = (limits.adv_lots or {}).get(case.intent.instrument)
+        if adv_lots is not None:
+            shown = {**shown, "adv_lots": str(adv_lots)}
         return journal.decision(case.state, request, source, found, shown, self._identity, text)
 
     def _admitted(self, state: AdmissionState) -> str:

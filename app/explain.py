@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from agents.controls.journal import chain_hash
+from app.decoding import UnreadableError, read
 from app.settings import Settings
 from contracts import topics as t
 from contracts.base import Message
@@ -73,13 +74,15 @@ def broken_links(decisions: Sequence[Any]) -> list[str]:
 
 
 def tell(records: Sequence[tuple[Input, Any]], intent_id: str) -> list[str]:
-    """The story of one intent, a line for each record that names it; a child's has the intent it was cut from."""
+    """The story of one intent, a line for each record that names it or a child of it; a child's begins with the intent
+    it was cut from."""
     commands = [message for _, message in records if isinstance(message, OrderCommand)]
     parents = {command.parent_id for command in commands if command.intent_id == intent_id}
+    told = {intent_id} | {command.intent_id for command in commands if command.parent_id == intent_id}
     lines: list[str] = []
     for source, message in records:
         named = {getattr(message, name, None) for name in ("intent_id", "amends", "cancels")}
-        if intent_id in named or (isinstance(message, OrderIntent) and message.intent_id in parents):
+        if told & named or (isinstance(message, OrderIntent) and message.intent_id in parents):
             place = f"{source.topic}/{source.partition}/{source.offset}"
             lines += [f"{_time(message)}  {place:<28} {line}" for line in _lines(message)]
     return lines
@@ -157,8 +160,8 @@ async def _read(settings: Settings, topics: Sequence[t.Topic]) -> list[tuple[Inp
 
 def _decode(topic: t.Topic, value: bytes) -> list[Any]:
     try:
-        return [topic.adapter.validate_json(value)]
-    except ValueError:
+        return [read(topic, value)]
+    except UnreadableError:
         return []
 
 

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from app.decoding import decode
 from app.topics import unreachable
 from connectors.kafka.access import BACK_OFF_S, Access
-from connectors.kafka.backoff import back_off
+from connectors.kafka.backoff import back_off, back_off_retries
 from connectors.market.source import SourceError, open_source
 from contracts.market import Heartbeat, RawBook, RawHalt, RawTrade
 from contracts.topics import (
@@ -58,6 +58,7 @@ async def run(access: Access, spec: str, seed: int, pace: Pace) -> int:
     )
     await producer.start()
     back_off(producer.client)
+    back_off_retries(producer._sender)
     try:
         sent = await _send(producer, open_source(spec, seed=seed), await _already_sent(access), pace)
         await producer.flush()

@@ -26,7 +26,7 @@ from mode.utils.queues import FlowControlEvent
 from app.fetching import BatchThread, is_tables
 from app.membership import ConsumerThread
 from connectors import crash
-from connectors.kafka.backoff import back_off
+from connectors.kafka.backoff import back_off, back_off_retries
 
 PACKED_MIN = 8
 """Fewer records than this go out one by one: packing pays when there is something to pack."""
@@ -155,6 +155,7 @@ class Producer(stock.Producer):  # type: ignore[misc]
             )
             sys.stderr.flush()
             os._exit(2)
+        back_off_retries(self._producer._sender)
         self.app.membership.guard(self._producer._sender)
         back_off(self._producer.client)
 

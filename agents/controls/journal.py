@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from agents.controls import clock
 from agents.controls.case import Case, Finding, Identity
@@ -10,8 +11,9 @@ from agents.controls.checks import MINUTE_NS
 from agents.controls.state import AdmissionState, Window
 from agents.parameters import Limits
 from agents.spec import Out
-from contracts.controls import DecisionRecord, Denial
-from contracts.orders import AmendIntent, CancelIntent, Input, OrderIntent
+from contracts.controls import DecisionRecord, Denial, RiskEvent, SwitchEvent
+from contracts.orders import AccountValue, AmendIntent, CancelIntent, Input, OrderIntent, SessionEvent
+from contracts.signals import SignalEvent
 from contracts.topics import DECISIONS
 
 Request = OrderIntent | AmendIntent | CancelIntent
@@ -44,6 +46,21 @@ def remember(case: Case, found: list[Finding], oldest_ns: int) -> None:
         repeats.count += 1
 
 
+def hear(state: AdmissionState, message: Any, source: Input) -> None:
+    """Note where the newest word on a price, on risk, on the account, on the session and on the switch stands."""
+    match message:
+        case SignalEvent():
+            state.heard[f"price.{message.instrument}"] = source
+        case RiskEvent() | AccountValue() | SessionEvent() | SwitchEvent():
+            state.heard[message.type] = source
+
+
+def _rested_on(state: AdmissionState, instrument: str) -> list[Input]:
+    """The words that a decision on an instrument rests on, besides the request's own."""
+    price = f"price.{instrument}"
+    return [source for name, source in sorted(state.heard.items()) if name == price or not name.startswith("price.")]
+
+
 def shown(limits: Limits) -> dict[str, str]:
     """Limits as a record shows them."""
     used = limits.model_dump(mode="json", exclude_none=True, exclude={"adv_lots"})
@@ -74,7 +91,7 @@ def decision(
         reasons=tuple(reason for reason, _ in found),
         message=message or admitted,
         verdicts={str(stage): verdict.verdict.value for stage, verdict in sorted(state.verdicts.items())},
-        inputs=(source, *request.inputs),
+        inputs=(source, *request.inputs, *_rested_on(state, request.instrument)),
         limits=limits,
         build=identity.build,
         configuration_hash=identity.configuration_hash,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from contracts.controls import GateVerdict, TradingState, WorkerState
-from contracts.orders import OrderIntent, OrderState, SessionState
+from contracts.orders import Input, OrderIntent, OrderState, SessionState
 
 OVERFILL: Final = "overfill "
 """Before an intent id: the lock of an order that is known to the last lot, only that these are too many."""
@@ -103,6 +103,7 @@ class AdmissionState:
     an intent may be old; `throttled` what was repeated too often, latched.
     `workers` are those that say what they run; `cash_break` has both sides of a cash break while one is open; `spent`
     are fills that the broker's `buying_power_usd` may not have seen.
+    `heard` is where the newest word of each source stands.
     """
 
     session: SessionState = SessionState.DISCONNECTED
@@ -141,6 +142,7 @@ class AdmissionState:
     denied: dict[str, int] = field(default_factory=dict)
     admitted: int = 0
     last_hash: str = ""
+    heard: dict[str, Input] = field(default_factory=dict)
 
     def flattened(self, instrument: str) -> str:
         """Who wants positions in this instrument closed, and why; empty if nobody does.

@@ -1,4 +1,4 @@
-"""Exponential back-off between tries to connect, which aiokafka does not have.
+"""Exponential back-off between tries to connect, and to send again, which aiokafka does not have.
 
 Its parts (fetcher, sender, coordinator, metadata) each try a broker that is away ten times a second: 36 tries and 72
 lines of log a second were counted for one worker. Here a node that could not be reached is tried again after 0.1 s,
@@ -63,6 +63,22 @@ def back_off(client: Any) -> None:
             return conn
 
     client._get_conn = get_conn
+
+
+def back_off_retries(sender: Any) -> None:
+    """Let an aiokafka producer's sender (`producer._sender`) wait longer each time before it sends a batch again.
+
+    A broker that is there and refuses (no leader yet, too few replicas) is asked again after 0.1 s by aiokafka, always.
+    """
+    send = sender._send_produce_req
+
+    async def send_produce_req(node_id: int, batches: Any) -> None:
+        tries = max((batch.retry_count for batch in batches.values()), default=1)
+        # What the request that is made now waits if it fails.
+        sender._retry_backoff = min(LAST_S, FIRST_S * 2 ** (tries - 1)) * random.uniform(1 - JITTER_FRAC, 1)
+        await send(node_id, batches)
+
+    sender._send_produce_req = send_produce_req
 
 
 def others(client: Any, node_id: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from agents.controls.state import Working
 from agents.parameters import Limits
 from app.explain import broken_links
 from contracts.breaks import CashBreak, PositionBreak
-from contracts.controls import Alert, Denial, LimitOverride, ResetCommand, TradingState, Verdict
+from contracts.controls import Alert, DecisionRecord, Denial, LimitOverride, ResetCommand, TradingState, Verdict
 from contracts.orders import OrderState, SessionState
 from tests.execution.admission_parts import (
     BUCKET_NS,
@@ -33,7 +33,7 @@ from tests.execution.admission_parts import (
     verdict,
     worker,
 )
-from tests.execution.order_parts import NOW_NS
+from tests.execution.order_parts import NOW_NS, record
 
 D = Denial
 
@@ -425,3 +425,29 @@ def test_positions_of_working_orders_are_held_as_what_may_still_fill() -> None:
     assert front.state is not None
     expected = Working(f"{9:024x}", "BUY", 10, 4, state=OrderState.PARTIALLY_FILLED)
     assert (front.state.working, expected.lots) == ({"SPY": expected}, 6)
+
+
+def test_a_decision_names_where_its_price_its_risk_and_its_account_stand() -> None:
+    said: list[tuple[str, Any]] = [
+        ("exec_reports", session()),
+        ("control", switch()),
+        ("risk_events", risk()),
+        ("account_values", account()),
+        ("signal_events", mark()),
+        ("signal_events", mark("MSFT")),
+        ("order_intents", intent()),
+    ]
+    front = Front(usual=())
+    for offset, (topic, fact) in enumerate(said):
+        front.state, outputs = front.admission.step(front.state, record(fact, topic, offset))
+    decision = outputs[0].message
+    assert isinstance(decision, DecisionRecord)
+    places = {(place.topic, place.offset) for place in decision.inputs}
+    assert places == {
+        ("order_intents", 6),
+        ("exec_reports", 0),
+        ("control", 1),
+        ("risk_events", 2),
+        ("account_values", 3),
+        ("signal_events", 4),
+    }

@@ -7,6 +7,8 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -14,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from app.processes import Child, Children
 from connectors.kafka.access import Access
 from connectors.kafka.admin import create_missing
-from connectors.kafka.backoff import LAST_S, back_off
+from connectors.kafka.backoff import LAST_S, back_off, back_off_retries
 from connectors.kafka.broker import EmbeddedBroker
 from contracts.topics import ALERTS
 
@@ -117,3 +119,25 @@ async def test_who_asks_for_metadata_again_and_again_waits_while_the_only_broker
                 await asyncio.shield(client.force_metadata_update())
                 answers += 1
     assert answers < 40, "a consumer whose partitions have no leader asks as fast as it is answered"
+
+
+class Refusing:
+    """The part of aiokafka's sender that a retry goes through: it notes what it would wait."""
+
+    _retry_backoff = 0.1
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    async def _send_produce_req(self, _node_id: int, _batches: Any) -> None:
+        self.waits.append(self._retry_backoff)
+
+
+async def test_a_batch_that_is_refused_again_and_again_waits_longer_each_time() -> None:
+    sender = Refusing()
+    back_off_retries(sender)
+    for tries in range(1, 9):
+        await sender._send_produce_req(1, {"place": SimpleNamespace(retry_count=tries)})
+    await sender._send_produce_req(1, {"place": SimpleNamespace(retry_count=1)})
+    full = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, LAST_S, LAST_S, 0.1]
+    assert all(0.8 * most <= wait <= most for wait, most in zip(sender.waits, full, strict=True)), sender.waits
