@@ -38,6 +38,7 @@ from agents.ports import CancelAll, CancelOrder, PlaceOrder
 from agents.spec import UNCHANGED, Out, Record
 from contracts.controls import KillCommand, LimitOverride, ResetCommand, ResolveCommand, SwitchEvent
 from contracts.orders import (
+    STALE_NS,
     TERMINAL,
     AmendCommand,
     BrokerAccount,
@@ -60,9 +61,6 @@ OVER: Final = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive", NOT_
 
 CANCEL_AGAIN_NS: Final = 10_000_000_000
 """A gateway that refuses a cancel is not asked again with each snapshot: the refusal itself leads to the next one."""
-
-RESEND_NS: Final = 20_000_000_000
-"""A claim this young is sent again: a killed worker is back in 5 to 10 s. An older one has missed its market."""
 
 
 def key(message: Any) -> str | None:
@@ -123,7 +121,7 @@ def _claim(command: OrderCommand, sent_ns: int) -> tuple[OrderRow, Sequence[Any]
     """
     row = OrderRow(command)
     age_ns = sent_ns - command.ts_ingest_ns
-    if age_ns > RESEND_NS:
+    if age_ns > STALE_NS:
         return row, move(row, S.CANCELLED, _stale(age_ns), command.ts_ingest_ns)
     if command.parent_id is not None and command.parent_sent_lots + command.quantity_lots > command.parent_lots:
         numbers = f"{command.parent_sent_lots}+{command.quantity_lots}>{command.parent_lots}"
@@ -289,7 +287,7 @@ def _reconcile(row: OrderRow, session: SessionEvent) -> Sequence[Any]:
         return [*settled, *again] if again else settled
     heard = row.sent_epoch or row.status_epoch or row.fills
     age_ns = session.ts_ns - row.command.ts_ingest_ns
-    if not heard and row.state is S.PENDING_SUBMIT and age_ns <= RESEND_NS:
+    if not heard and row.state is S.PENDING_SUBMIT and age_ns <= STALE_NS:
         row.resends += 1
         return (PlaceOrder(row.command, session.epoch),)
     row.absent_epoch = session.epoch

@@ -43,6 +43,9 @@ EVIDENCE: Final = {
 COUNTS: Final = frozenset({"execution.pacing_violations", "execution.connection_failures"})
 """Of these, counts since a process started: what came since the last reset is held against the limit."""
 
+AHEAD_NS: Final = 3_600_000_000_000
+"""Evidence may be this far ahead of risk, which follows it within seconds."""
+
 LATENCY: Final = "execution.acknowledgement_ms_p95"
 LATENCY_NS: Final = 300_000_000_000
 """The p95 is that of the last five minutes, so for as long after a reset it still has what tripped the switch in it."""
@@ -124,7 +127,10 @@ def _risk(row: SwitchRow, risk: RiskEvent, limits: KillLimits) -> Sequence[Out]:
 
 def _evidence(row: SwitchRow, evidence: GateEvidence, limits: KillLimits) -> Sequence[Out]:
     if evidence.name == DATA_AGE:
-        row.data_ns = max(row.data_ns, evidence.ts_event_ns - int(evidence.value * 1e9))
+        fresh_ns = evidence.ts_event_ns - int(evidence.value * 1e9)
+        if evidence.value < 0 or (row.ts_event_ns and fresh_ns > row.ts_event_ns + AHEAD_NS):
+            return UNCHANGED  # data of the future would never be stale
+        row.data_ns = max(row.data_ns, fresh_ns)
         return ()
     name = EVIDENCE.get(evidence.name)
     if name is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -114,6 +114,10 @@ class CancelIntent(Message):
     ts_ingest_ns: TimeNs
     bucket_ns: DurationNs
     inputs: tuple[Input, ...]
+
+
+STALE_NS: Final = 20_000_000_000
+"""An order this long after the event that led to it has missed its market: a killed worker is back in 5 to 10 s."""
 
 
 class OrderCommand(Message):

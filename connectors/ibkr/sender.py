@@ -19,7 +19,7 @@ from connectors.ibkr.pacing import Pacing
 from contracts.base import Message
 from contracts.controls import covers
 from contracts.instruments import INSTRUMENTS, InstrumentSpec
-from contracts.orders import OrderCommand, OrderSent, SessionState
+from contracts.orders import STALE_NS, OrderCommand, OrderSent, SessionState
 
 log = logging.getLogger(__name__)
 
@@ -257,6 +257,10 @@ class Sender:
         ]
         if killed:
             return f"killed: {', '.join(killed)}"
+        age_ns = time.time_ns() - command.ts_ingest_ns
+        if age_ns > STALE_NS:
+            # It lay on its topic while no worker ran, say: the row of a new order knows no time but its own.
+            return f"stale: {age_ns / 1e9:.0f} s after the event that led to it"
         return ""
 
     def _excess(self, command: OrderCommand) -> str:

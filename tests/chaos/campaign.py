@@ -127,15 +127,19 @@ async def undisturbed(market: Market) -> Result:
 
 
 async def run_scaling(market: Market, rate: float) -> Result:
-    """One run in which the signals group grows from one worker to four and shrinks to one, while data flows."""
+    """One run in which both groups grow from one worker to four and shrink to one, while data flows."""
     desk = Desk(Path(tempfile.mkdtemp(prefix="flowgate-chaos-")))
     try:
         await desk.start_broker()
         await desk.start_workers(GROUPS)
         sending = asyncio.create_task(send(desk.bootstrap, market, rate))
-        more = [await desk.ready(desk.start_worker("signals", instance)) for instance in (1, 2, 3)]
+        more: list[Child] = []
+        for instance in (1, 2, 3):
+            fresh = [desk.start_worker(group, instance) for group in GROUPS]
+            more += [await desk.ready(worker) for worker in fresh]
         for worker in more:
             await asyncio.to_thread(desk.end, worker)
+        assert not sending.done(), "the data ended before the workers did"
         await sending
         return await collect(desk)
     finally:

@@ -73,5 +73,5 @@ def test_without_that_it_writes_old_rows_over_new_ones(market: Market) -> None:
 
 @pytest.mark.stack
 def test_one_to_four_workers_and_back_while_data_flows_gives_the_same_results(market: Market) -> None:
-    scaled = asyncio.run(run_scaling(market, 250.0))
+    scaled = asyncio.run(run_scaling(market, 100.0))
     assert differences(calm(), scaled) == []

@@ -212,6 +212,13 @@ def test_market_data_that_has_gone_quiet_trips() -> None:
     assert (event.state, "data_age_s=61" in event.reason) == (TradingState.HALTED, True)
 
 
+@pytest.mark.parametrize("change", [{"value": -1e6}, {"value": 0.0, "ts_event_ns": 2**62}])
+def test_a_word_that_data_is_of_the_future_does_not_keep_quiet_data_fresh(change: dict[str, Any]) -> None:
+    quiet = evidence("data.age_s", 30.0, stage=1)
+    events = switched(quiet, risk(), quiet.model_copy(update=change), risk(-31))
+    assert (events[-1].state, "data_age_s=61" in events[-1].reason) == (TradingState.HALTED, True)
+
+
 def letter(number: int, topic: str = "order_intents", reason: str = "WRONG_SCHEMA") -> DeadLetter:
     return DeadLetter(
         reason=DeadLetterReason(reason),

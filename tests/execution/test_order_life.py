@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from agents.execution import RESEND_NS
 from agents.orders import LEGAL
 from agents.ports import CancelAll, CancelOrder, PlaceOrder
 from contracts.controls import ResolveCommand
-from contracts.orders import TERMINAL, CancelCommand, OrderState, SessionState
+from contracts.orders import STALE_NS, TERMINAL, CancelCommand, OrderState, SessionState
 from tests.execution.order_parts import INTENT, NOW_NS, SIZE, Life, command, commission, execution, ready, sent, status
 
 S = OrderState
@@ -153,7 +152,7 @@ def test_a_young_claim_that_may_never_have_left_us_is_sent_again_under_its_id() 
 
 
 def test_an_old_claim_is_not_sent_into_another_market() -> None:
-    life = Life(ready(2, age_s=RESEND_NS / 1e9 + 1))
+    life = Life(ready(2, age_s=STALE_NS / 1e9 + 1))
     assert life.order.state is S.UNKNOWN
     assert life.effects == [PlaceOrder(command()), CancelOrder(7, INTENT)]
     assert life.hear(status("NotFound", epoch=2)).order.reason.startswith("stale: 21 s after its decision")

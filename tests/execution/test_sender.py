@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from connectors.ibkr.ears import Ears
 from connectors.ibkr.pacing import Pacing
 from connectors.ibkr.sender import FLATTEN, Sender
 from contracts.instruments import INSTRUMENTS
-from contracts.orders import BrokerStatus, OrderSent, SessionState
+from contracts.orders import STALE_NS, BrokerStatus, OrderSent, SessionState
 from tests.execution.order_parts import INTENT, command
 
 EPOCH = 5
@@ -145,3 +146,13 @@ async def test_an_order_that_a_snapshot_brings_under_a_kill_file_is_cancelled_at
     assert hand.wire.written == []
     await hand.sender.pay()
     assert hand.wire.written == [("cancel", 7)]
+
+
+async def test_an_order_that_lay_on_its_topic_while_no_worker_ran_does_not_go_out() -> None:
+    hand = await Hand().open()
+    await hand.place(7, ts_ingest_ns=time.time_ns() - STALE_NS - 1_000_000_000)
+    await hand.place(8, ts_ingest_ns=time.time_ns())
+    assert [what[:2] for what in hand.wire.written] == [("order", 8)]
+    words = [message for message in hand.said if isinstance(message, BrokerStatus)]
+    assert [(word.order_id, word.status) for word in words] == [(7, "NotSent")]
+    assert words[0].reason.startswith("stale: 21 s")

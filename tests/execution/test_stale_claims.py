@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.execution import RESEND_NS, step
+from agents.execution import step
 from agents.orders import OrderRow
 from agents.ports import PlaceOrder
 from agents.spec import SENT_HEADER, Out
 from app.deadletters import DeadLetterError, replay
 from connectors.kafka.access import Access
 from contracts.controls import DeadLetter, DeadLetterReason
-from contracts.orders import TERMINAL, AmendCommand, CancelCommand, OrderState
+from contracts.orders import STALE_NS, TERMINAL, AmendCommand, CancelCommand, OrderState
 from contracts.topics import ORDER_COMMANDS, REPLAY_HEADER
 from tests.execution.order_parts import INTENT, NOW_NS, Life, command, record, sent, status
 
@@ -57,11 +57,11 @@ def test_a_replayed_amend_changes_no_order_and_a_replayed_cancel_ends_one() -> N
 
 def test_a_command_that_admission_could_send_only_long_after_its_decision_ends_as_stale() -> None:
     """Admission's row has it, the worker dies, and the next start, a day later, sends what the row has."""
-    row, outputs = heard(command(), sent_at(RESEND_NS + 1_000_000_000))
+    row, outputs = heard(command(), sent_at(STALE_NS + 1_000_000_000))
     assert (row.state, row.reason[:33]) == (OrderState.CANCELLED, "stale: 21 s after its decision it")
     assert [type(output) for output in outputs] == [Out], "nothing is asked of the gateway"
     assert outputs[0].message.state in TERMINAL, "admission sets the instrument free by this report"
-    assert heard(command(), sent_at(RESEND_NS))[1] == [PlaceOrder(command())]
+    assert heard(command(), sent_at(STALE_NS))[1] == [PlaceOrder(command())]
 
 
 @pytest.mark.parametrize("said", [b"", b"-1", b"x", b"9" * 5_000])

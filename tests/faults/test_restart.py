@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from agents.execution import RESEND_NS
 from agents.orders import OrderRow
 from contracts import topics as t
 from contracts.controls import KillCommand
-from contracts.orders import OrderCommand, OrderState, SessionEvent, SessionState
+from contracts.orders import STALE_NS, OrderCommand, OrderState, SessionEvent, SessionState
 from tests.faults.desk_harness import MiniDesk, mini_desk
 from tests.gateway.gateway_harness import local_gateway
 
@@ -82,7 +81,7 @@ async def test_a_claim_under_a_kill_is_not_sent_and_what_became_of_it_is_found_o
 
 async def test_a_claim_too_old_for_its_market_is_not_sent_and_ends_by_the_gateways_word() -> None:
     async with mini_desk() as desk:
-        command = claim(age_ns=RESEND_NS + 1_000_000_000)
+        command = claim(age_ns=STALE_NS + 1_000_000_000)
         await restarted(desk, command)
         await desk.settled()
         assert desk.order(command.intent_id).state is S.CANCELLED
@@ -154,7 +153,7 @@ async def test_orders_that_wait_for_ready_go_out_by_their_ids_and_no_new_one_ove
 
 async def test_an_order_whose_session_comes_back_too_late_is_not_sent_and_the_report_says_stale() -> None:
     async with mini_desk() as desk:
-        command = claim(age_ns=RESEND_NS - 500_000_000)
+        command = claim(age_ns=STALE_NS - 500_000_000)
         desk.gateway.arm("G10", mode="reset", for_s=1.0)
         await desk.until(lambda: desk.session.state is SessionState.DISCONNECTED, "the loss of the session")
         desk.say(t.ORDER_COMMANDS, command.intent_id, command)
