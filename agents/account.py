@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from agents import ledger
+from agents import ledger, traded
 from agents.spec import UNCHANGED, Out, Record
 from contracts.breaks import PositionBreak
 from contracts.controls import Alert, GateEvidence, ResolveCommand, RiskEvent
@@ -40,7 +40,7 @@ class AccountRow:
 
     `complete` has the last epoch whose READY has come on each of the two topics, and `sides` the positions as of then;
     `copy` is a drop copy that waits for its session, `suspected` the differences that the last one found, `breaks` the
-    open ones, `own_cash` our side of the cash.
+    open ones, `own_cash` our side of the cash, `trades` both sides of what was bought and sold.
     """
 
     account: str = ""
@@ -56,6 +56,7 @@ class AccountRow:
     breaks: dict[str, str] = field(default_factory=dict)
     own_cash: ledger.CashLedger = field(default_factory=ledger.CashLedger)
     health: dict[str, float] = field(default_factory=dict)
+    trades: traded.TradedLedger = field(default_factory=traded.TradedLedger)
 
 
 ACCOUNT = TableSpec("account", AccountRow, "broker's account values and positions beside our own, one row")
@@ -83,9 +84,10 @@ def step(state: AccountRow | None, record: Record) -> tuple[AccountRow, Sequence
             state.broker_positions[message.instrument] = message.position_lots
         case ExecutionReport():
             ledger.book(state.own_cash, message)
-            sign = 1 if message.side == "BUY" else -1
+            traded.book(state.trades, message)
+            lots = message.fill_lots - message.replaced_lots
             before = state.own_positions.get(message.instrument, 0)
-            state.own_positions[message.instrument] = before + sign * (message.fill_lots - message.replaced_lots)
+            state.own_positions[message.instrument] = before + (lots if message.side == "BUY" else -lots)
         case SessionEvent():
             return state, _session(state, message, record.topic)
         case DropCopy():
@@ -146,7 +148,7 @@ def _session(state: AccountRow, session: SessionEvent, topic: str) -> Sequence[O
     ledger.begin(state.own_cash)
     ours, theirs = state.sides[EXEC_REPORTS.name], state.sides[BROKER_EVENTS.name]
     found = differences(ours, theirs)
-    return [out for name in found for out in _open(state, name, ours, theirs, "snapshot", session.ts_ns)]
+    return [out for name in found for out in _open(state, name, found[name], (ours, theirs), "snapshot", session.ts_ns)]
 
 
 def _complete(state: AccountRow) -> bool:
@@ -154,11 +156,14 @@ def _complete(state: AccountRow) -> bool:
 
 
 def _drop_copy(state: AccountRow, copy: DropCopy) -> list[Out]:
-    found = differences(state.own_positions, copy.positions)
+    sides = state.own_positions, copy.positions
+    found = differences(*sides)
+    found |= (traces := traded.compare(state.trades, copy, found.keys(), state.breaks))
+    state.suspected |= traces
     outputs: list[Out] = []
     for name, text in found.items():
         if state.suspected.get(name) == text:
-            outputs += _open(state, name, state.own_positions, copy.positions, "drop_copy", copy.ts_ns)
+            outputs += _open(state, name, text, sides, "drop_copy", copy.ts_ns)
     for name in sorted(state.breaks.keys() - found.keys() - state.suspected.keys()):
         outputs += _close(state, name, copy.positions.get(name, 0), "drop_copy", "both sides agree", copy.ts_ns)
     state.suspected = found
@@ -171,6 +176,7 @@ def _resolve(state: AccountRow, resolve: ResolveCommand, name: str) -> Sequence[
         return UNCHANGED
     lots = state.broker_positions.get(name, 0)
     state.own_positions[name] = lots
+    state.trades.agreed.pop(name, None)
     return _close(state, name, lots, "operator", f"{resolve.operator}: {resolve.reason}", resolve.ts_ns)
 
 
@@ -181,10 +187,14 @@ def differences(ours: dict[str, int], theirs: dict[str, int]) -> dict[str, str]:
 
 
 def _open(
-    state: AccountRow, name: str, ours: dict[str, int], theirs: dict[str, int], source: Source, ts_ns: int
+    state: AccountRow,
+    name: str,
+    text: str,
+    sides: tuple[dict[str, int], dict[str, int]],
+    source: Source,
+    ts_ns: int,
 ) -> list[Out]:
-    own, broker = ours.get(name, 0), theirs.get(name, 0)
-    text = f"ours {own}, broker's {broker}"
+    own, broker = (side.get(name, 0) for side in sides)
     if state.breaks.get(name) == text:
         return []
     state.breaks[name] = state.suspected[name] = text

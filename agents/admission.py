@@ -21,7 +21,7 @@ from agents.controls.exposure import share_lots
 from agents.controls.state import AdmissionState, Mark, Parent, Working
 from agents.parameters import Limits, Market
 from agents.spec import Out, Record, Step
-from contracts.controls import Denial, KillCommand
+from contracts.controls import FLATTEN, Denial, KillCommand, covers
 from contracts.instruments import INSTRUMENTS
 from contracts.market import Heartbeat, Side
 from contracts.orders import (
@@ -224,10 +224,12 @@ class Admission:
         position, mark = state.positions.get(instrument, 0), state.marks.get(instrument)
         if position == 0 or mark is None or mark.halted or self._limits.collar_frac is None:
             return []
+        if any(covers(scope, FLATTEN, instrument, "") for scope in state.kills.keys() - state.flattening.keys()):
+            return []  # it would not go out, and be asked for again at the next mark
         side: Side = "SELL" if position > 0 else "BUY"
         intent = OrderIntent(
             intent_id=_digest(f"flatten|{instrument}|{mark.ts_event_ns}|{position}"),
-            strategy="flatten",
+            strategy=FLATTEN,
             instrument=instrument,
             side=side,
             quantity_lots=min(abs(position), self._limits.order_lots_max or QUANTITY_MAX, QUANTITY_MAX),

@@ -7,6 +7,8 @@ What the snapshot of a new session does not mention is not over. A claim that ma
 its order id, while it is young: the id makes that at most one order. Everything else is UNKNOWN: its instrument is
 locked and its cancel is asked for, which is safe in every case. UNKNOWN ends with a status or an execution, or when the
 gateway answers that it knows no such order and its snapshot did not have it either, or by a named operator.
+
+A week after its end an order's row goes, so that a start reads, and READY looks at, a week of orders and no more.
 """
 
 from __future__ import annotations
@@ -30,13 +32,13 @@ from agents.orders import (
     alert,
     ended_amend,
     move,
-    parts,
     report,
     works,
 )
 from agents.ports import CancelAll, CancelOrder, PlaceOrder
 from agents.spec import UNCHANGED, Out, Record
 from contracts.controls import KillCommand, LimitOverride, ResetCommand, ResolveCommand, SwitchEvent
+from contracts.executions import parts
 from contracts.orders import (
     STALE_NS,
     TERMINAL,
@@ -58,6 +60,11 @@ from contracts.topics import BROADCAST
 
 OVER: Final = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive", NOT_SENT})
 """Words of the gateway after which a broker order does not work."""
+
+KEPT_NS: Final = 7 * 86_400_000_000_000
+"""An order's row goes this long after its last report. The gateway lists the executions of a day, and corrects some on
+the next; a command this old is not sent, whatever becomes of its row.
+"""
 
 CANCEL_AGAIN_NS: Final = 10_000_000_000
 """A gateway that refuses a cancel is not asked again with each snapshot: the refusal itself leads to the next one."""
@@ -91,7 +98,7 @@ def step(row: OrderRow | None, record: Record) -> tuple[OrderRow | None, Sequenc
         return row, UNCHANGED  # admission did not judge it as of now, and may never have seen it
     if row is None:
         if isinstance(message, OrderCommand):
-            return _claim(message, record.sent_ns)
+            return _claim(message)
         return None, UNCHANGED  # somebody else's order, or a cancel of one that never was
     match message:
         case CancelCommand():
@@ -111,27 +118,19 @@ def step(row: OrderRow | None, record: Record) -> tuple[OrderRow | None, Sequenc
             return row, _over(row, f"settled by {message.operator}: {message.reason}", message.ts_ns)
         case SessionEvent() if message.state is SessionState.READY and row.state not in TERMINAL:
             return row, _reconcile(row, message)
+        case SessionEvent() if message.state is SessionState.READY and message.ts_ns - row.ts_ns > KEPT_NS:
+            return None, ()
     return row, UNCHANGED
 
 
-def _claim(command: OrderCommand, sent_ns: int) -> tuple[OrderRow, Sequence[Any]]:
-    """A new order; a child that would take its parent over its size stops here, at the last hop.
-
-    So does one that admission decided on long before it could send it, at `sent_ns`: a crash was in between.
-    """
+def _claim(command: OrderCommand) -> tuple[OrderRow, Sequence[Any]]:
+    """A new order; a child that would take its parent over its size stops here, at the last hop."""
     row = OrderRow(command)
-    age_ns = sent_ns - command.ts_ingest_ns
-    if age_ns > STALE_NS:
-        return row, move(row, S.CANCELLED, _stale(age_ns), command.ts_ingest_ns)
     if command.parent_id is not None and command.parent_sent_lots + command.quantity_lots > command.parent_lots:
         numbers = f"{command.parent_sent_lots}+{command.quantity_lots}>{command.parent_lots}"
         reason = f"children would exceed their parent {command.parent_id}: {numbers}"
         return row, move(row, S.CANCELLED, reason, command.ts_ingest_ns)
     return row, (PlaceOrder(command),)
-
-
-def _stale(age_ns: int) -> str:
-    return f"stale: {age_ns / 1e9:.0f} s after its decision it is not sent any more"
 
 
 def _cancel(row: OrderRow, cancel: CancelCommand) -> Sequence[Any]:
@@ -238,7 +237,8 @@ def _execution(row: OrderRow, execution: BrokerExecution) -> Sequence[Any]:
     full = row.filled_lots >= size or (row.amend is not None and _filled_as_said(row))
     after = S.FILLED if full else S.PARTIALLY_FILLED
     # A part filled beside an amend, a cancel, a refusal or a doubt does not say what becomes of the rest.
-    if after in LEGAL[row.state] and (after is S.FILLED or row.state in WORKING) and not _twins_work(row):
+    legal = after in LEGAL[row.state] and row.filled_lots > 0
+    if legal and (after is S.FILLED or row.state in WORKING) and not _twins_work(row):
         row.state, row.reason = after, ""
     update = {
         "kind": "CORRECTION" if before else "FILL",
@@ -293,7 +293,7 @@ def _reconcile(row: OrderRow, session: SessionEvent) -> Sequence[Any]:
     row.absent_epoch = session.epoch
     reason = f"executions of {missing} lots are missing" if missing > 0 else "not in the snapshot"
     if not heard and row.state is S.PENDING_SUBMIT:
-        reason = f"{_stale(age_ns)}; {reason}"
+        reason = f"stale: {age_ns / 1e9:.0f} s after its decision it is not sent any more; {reason}"
     probe = CancelOrder(row.command.order_id, row.command.intent_id)
     outputs = move(row, S.UNKNOWN, f"{reason} of session {session.epoch}", session.ts_ns)
     return [*outputs, *([alert(row, "ORDER_UNKNOWN", row.reason, session.ts_ns)] if outputs else []), probe]

@@ -122,12 +122,6 @@ def ended_amend(row: OrderRow) -> dict[str, Any]:
     return {"amend_id": amend.amend_id}
 
 
-def parts(exec_id: str) -> tuple[str, int]:
-    """Stem and revision of an execId: `0000e0d5.65a1b2c3.01.02` is the second revision of `0000e0d5.65a1b2c3.01`."""
-    stem, _, revision = exec_id.rpartition(".")
-    return stem, int(revision) if revision.isdecimal() else 0
-
-
 def alert(row: OrderRow, code: str, text: str, ts_ns: int) -> Out:
     subject = f"{row.command.instrument} order {row.command.order_id} intent {row.command.intent_id}"
     alert = Alert(severity="CRITICAL", code=code, subject=subject, text=text, owner="trading desk", ts_ns=ts_ns)

@@ -33,12 +33,6 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         return bool(self.headers) and self.headers[0][0] == REPLAY_HEADER
 
     @property
-    def sent_ns(self) -> int:
-        """When it was given to Kafka, 0 if its writer did not say."""
-        said = dict(self.headers).get(SENT_HEADER) or b""
-        return int(said) if said.isdigit() and len(said) < 20 else 0
-
-    @property
     def input(self) -> Input:
         """The record's coordinates, for the audit."""
         return Input(topic=self.topic, partition=self.partition, offset=self.offset)
@@ -60,7 +54,8 @@ UNCHANGED: Final = _Unchanged()
 """Outputs of a step for which a message was no news: no outputs, and the row stays as it was, so it is not written."""
 
 Step = Callable[[Any, Record], tuple[Any, Sequence[Any]]]
-"""`step(state, record) -> (state, outputs)`; state is None for a new row, outputs are `Out` or effects."""
+"""`step(state, record) -> (state, outputs)`; outputs are `Out` or effects. A state of None is that of a new row, and
+takes a row away."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from pydantic import ValidationError
 
 from app import settings as settings_module
 from app.decoding import ORIGIN_HEADER, UnreadableError, dead_letter, read
@@ -115,8 +114,8 @@ class Tally:
     def take(self, topic: Topic, value: bytes) -> None:
         """Count a record of a dead-letter topic, once if it was sent twice around a crash."""
         try:
-            letter = topic.adapter.validate_json(value)
-        except ValidationError:
+            letter: Any = read(topic, value)
+        except UnreadableError:
             self.counts[(topic.name, "not a dead letter")] += 1
             return
         if letter.source not in self._sources:

@@ -31,7 +31,7 @@ from app.decoding import ORIGIN_HEADER, as_contract, decode, origin
 from app.merging import Merging
 from connectors import crash
 from contracts.topics import BROADCAST, TOPICS
-from tables.rows import Row, RowCodec, Sent, TableSpec
+from tables.rows import KeptRow, Row, RowCodec, Sent, TableSpec
 
 LATE_S = 0.1
 """Rows of agents that write late are written this long after the first change."""
@@ -68,11 +68,11 @@ class TableRows:
             rows = self._partitions[partition] = {key: row for key, row in decoded if row.partition == partition}
         return rows
 
-    def encoded(self, changed: Iterable[tuple[int, str]]) -> list[tuple[int, bytes, bytes]]:
-        """(partition, key, value) of the rows to write, in a fixed order."""
+    def encoded(self, changed: Iterable[tuple[int, str]]) -> list[KeptRow]:
+        """The rows to write, in a fixed order; one that has nothing to keep any more is to be removed."""
+        rows = ((partition, key, self._partitions[partition][key]) for partition, key in sorted(changed))
         return [
-            (partition, key.encode(), self._codec.encode(self._partitions[partition][key]))
-            for partition, key in sorted(changed)
+            (partition, key.encode(), None if row.is_empty else self._codec.encode(row)) for partition, key, row in rows
         ]
 
     async def write(
@@ -83,21 +83,22 @@ class TableRows:
 
     async def hand_over(
         self, app: Any, changed: Iterable[tuple[int, str]], *, whole: bool = False, place: str = ""
-    ) -> tuple[list[tuple[int, bytes, bytes]], list[asyncio.Future[Any]]]:
+    ) -> tuple[list[KeptRow], list[asyncio.Future[Any]]]:
         """The rows as they are now, on their way to the changelog."""
         rows = self.encoded(changed)
         changelog = self._table.changelog_topic_name
-        records: list[tuple[str, int, bytes, bytes, list[Any]]] = [
-            (changelog, partition, key, value, []) for partition, key, value in rows
-        ]
+        records: list[Any] = [(changelog, partition, key, value, []) for partition, key, value in rows]
         sent = await app.producer.hand_over(records, whole=whole)
         crash.at(place)
         return rows, sent
 
-    async def keep(self, rows: list[tuple[int, bytes, bytes]], sent: list[asyncio.Future[Any]]) -> None:
+    async def keep(self, rows: list[KeptRow], sent: list[asyncio.Future[Any]]) -> None:
         """Await the acknowledgements, then let the table have the rows."""
         acknowledged = {found.partition: found.offset for found in await asyncio.gather(*sent)}
         self._table.keep(rows, acknowledged)
+        for partition, key, value in rows:
+            if value is None and self._partitions[partition][key.decode()].is_empty:
+                del self._partitions[partition][key.decode()]
 
 
 def records_of(message: Any) -> Sequence[Any]:
@@ -285,7 +286,8 @@ class AgentShell:
             return
         for partition, key in folded.changed:
             self._rows.rows(partition)[key].call = None
-        partition, key = min(folded.changed)
+        lasting = {at for at in folded.changed if not self._rows.rows(at[0])[at[1]].is_empty}
+        partition, key = min(lasting or folded.changed)
         self._rows.rows(partition)[key].call = self._merging.next(batches, outbox)
         await self._merging.tell(self._app.producer)
         place = f"{self._spec.name}:claiming" if folded.effects else ""

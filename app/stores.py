@@ -15,10 +15,9 @@ import faust
 from faust.stores import base, memory
 from faust.types import TP
 
-log = logging.getLogger(__name__)
+from tables.rows import KeptRow
 
-KeptRow = tuple[int, bytes, bytes]
-"""(partition, key, value)."""
+log = logging.getLogger(__name__)
 
 
 class Table(faust.Table):  # type: ignore[misc]
@@ -50,7 +49,10 @@ class Memory(memory.Store):  # type: ignore[misc]
 
     def keep(self, rows: Iterable[KeptRow], _acknowledged: Mapping[TP, int]) -> None:
         for _, key, value in rows:
-            self.data[key] = value
+            if value is None:
+                self.data.pop(key, None)
+            else:
+                self.data[key] = value
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         await super().on_recovery_completed(active_tps | standby_tps, standby_tps)
@@ -65,7 +67,8 @@ def rocks() -> type[base.Store]:
 
         def keep(self, rows: Iterable[KeptRow], acknowledged: Mapping[TP, int]) -> None:
             for partition, key, value in rows:
-                self._db_for_partition(partition).put(key, value)
+                db = self._db_for_partition(partition)
+                db.delete(key) if value is None else db.put(key, value)
             for tp, offset in acknowledged.items():
                 self.set_persisted_offset(tp, offset)
 

@@ -37,7 +37,7 @@ WHOLE_BYTES_MAX = 8 * 2**20
 RECORD_BYTES = 64
 """More than Kafka adds to a record, or to a batch."""
 
-Outgoing = tuple[str, int, bytes, bytes, list[tuple[str, bytes]]]
+Outgoing = tuple[str, int, bytes, bytes | None, list[tuple[str, bytes]]]
 """(topic, partition, key, value, headers)."""
 
 
@@ -162,7 +162,7 @@ class Producer(stock.Producer):  # type: ignore[misc]
 
 def room_for(client: Any, rows: Sequence[Outgoing]) -> BatchBuilder:
     """An empty batch of a client's that takes all of some rows, which have no headers."""
-    needed = sum(len(key) + len(value) + RECORD_BYTES for _, _, key, value, _ in rows) + RECORD_BYTES
+    needed = sum(len(key) + len(value or b"") + RECORD_BYTES for _, _, key, value, _ in rows) + RECORD_BYTES
     if needed > WHOLE_BYTES_MAX:
         raise ValueError(f"{len(rows)} rows of {rows[0][0]} are {needed:,} bytes, and Kafka keeps {WHOLE_BYTES_MAX:,}")
     accumulator = client._message_accumulator

@@ -29,7 +29,7 @@ POINTS: Final[dict[str, tuple[str, ...]]] = {
     "P7": ("execution:said", "execution:written"),
     "P8": ("ears:partial",),
     "P9": ("session:positions", "session:open_orders", "session:completed_orders", "session:executions"),
-    "P10": ("sender:cancelled",),
+    "P10": ("sender:cancelled", "execution:claimed"),
     "P11": ("ears:partial",),
     "P12": ("worker:recovering",),
 }

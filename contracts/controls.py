@@ -143,6 +143,10 @@ Scope = Annotated[str, Field(pattern=r"^(account|strategy:.+|instrument:[A-Z0-9.
 """What a kill stops: the account, or the orders of one strategy, of one instrument, or one order by its intent id."""
 
 
+FLATTEN: Final = "flatten"
+"""The strategy of the orders by which admission closes positions: all that a kill with flatten lets through."""
+
+
 def covers(scope: str, strategy: str, instrument: str, intent_id: str) -> bool:
     """Whether a kill of `scope` stops this order. An order whose strategy is not known belongs to every strategy."""
     kind, _, name = scope.partition(":")
@@ -180,8 +184,8 @@ class ResetCommand(Message):
 class ResolveCommand(Message):
     """A named operator settles what evidence did not.
 
-    The UNKNOWN order of `intent_id` is over, or its overfill is known; or the broker's position in `instrument`, or its
-    cash, is right.
+    The UNKNOWN order of `intent_id` is over, its overfill is known, or no report of it will ever come; or the broker's
+    position in `instrument`, or its cash, is right.
     """
 
     type: Literal["resolve"] = "resolve"

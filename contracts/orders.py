@@ -250,7 +250,7 @@ class BrokerStatus(Message):
 
 
 class BrokerExecution(Message):
-    """One execution as the gateway reported it."""
+    """One execution as the gateway reported it; a correction that leaves no lots of it is a bust."""
 
     type: Literal["broker_execution"] = "broker_execution"
     intent_id: IntentId
@@ -259,9 +259,9 @@ class BrokerExecution(Message):
     perm_id: Count
     instrument: KnownInstrument
     side: Side
-    quantity_lots: Quantity
+    quantity_lots: Lots
     price: Price
-    cumulative_lots: Quantity
+    cumulative_lots: Lots
     epoch: Count
     ts_ns: TimeNs
 
@@ -287,11 +287,12 @@ class BrokerPosition(Message):
 
 
 class DropCopy(Message):
-    """What a second, read-only connection sees: positions, and the signed sum of today's executions, by instrument."""
+    """What a second, read-only connection sees: positions, and lots bought and sold in today's executions."""
 
     type: Literal["drop_copy"] = "drop_copy"
     positions: dict[Instrument, Whole]
-    executed_lots: dict[Instrument, Whole]
+    bought_lots: dict[Instrument, Lots]
+    sold_lots: dict[Instrument, Lots]
     executions: Count
     ts_ns: TimeNs
 

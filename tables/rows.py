@@ -2,7 +2,8 @@
 
 A row is JSON: `{"partition": 2, "seen": {"ofi/market_events/2": [812, "SPY", 0]}, "state": {...}}`. `seen` has, for
 every stream that feeds the row, the position of the last message applied, so a message that comes again is recognised:
-after a crash of this worker, and after a crash of the worker that sent it.
+after a crash of this worker, and after a crash of the worker that sent it. A row that is removed forgets that: a step
+gives one up when nothing that led to it can come again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ Position = tuple[int, str, int]
 
 Sent = tuple[int, str, str, str, str]
 """An output as it goes out: (partition, topic, key, value, origin)."""
+
+
+KeptRow = tuple[int, bytes, bytes | None]
+"""A row for the changelog and the table: (partition, key, value), without a value if it is to go."""
 
 
 Span = tuple[str, int, int, int]
@@ -55,6 +60,11 @@ class Row(Generic[State]):
     seen: dict[str, Position]
     state: State | None = None
     call: Call | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to keep: its step has said that it is done with (a state of None)."""
+        return self.state is None and self.call is None
 
     def is_repeat(self, stream: str, position: Position) -> bool:
         """Whether the message at `position` of `stream` is already in this row."""

@@ -59,6 +59,7 @@ def learn(state: AdmissionState, message: Any, limits: Limits) -> list[Out]:
             _reset(state, message)
         case ResolveCommand() if message.intent_id is not None:
             _unlock(state, f"{OVERFILL}{message.intent_id}")
+            _free(state, message.intent_id)
         case LimitOverride():
             return _override(state, message, limits)
         case GateVerdict():
@@ -136,6 +137,18 @@ def _unlock(state: AdmissionState, source: str) -> None:
         name: left
         for name, locks in state.locks.items()
         if (left := {other: why for other, why in locks.items() if other != source})
+    }
+
+
+def _free(state: AdmissionState, intent_id: str) -> None:
+    """End the wait for an order of which execution has never said a word: it could not read its command, say.
+
+    One that it speaks of after all is back with its first report.
+    """
+    state.working = {
+        name: working
+        for name, working in state.working.items()
+        if working.intent_id != intent_id or working.state is not OrderState.PENDING_SUBMIT
     }
 
 

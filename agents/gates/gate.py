@@ -48,12 +48,9 @@ def make(stage: Stage) -> Step:
         names = {criterion.name for criterion in stage.criteria}
         measured = [fact.ts_event_ns for fact in row.evidence.values() if fact.name in names]
         expires = min(min(measured, default=message.ts_event_ns) + stage.holds_ns, TIME_END_NS)
-        # A verdict is renewed when it changes, and when half of its time is over.
-        if (
-            verdict is row.verdict
-            and reasons == row.reasons
-            and expires < row.expires_ts_event_ns + stage.holds_ns // 2
-        ):
+        # A verdict is renewed when it changes, and when half of its time is over; also one that came from the future.
+        known = (verdict, reasons) == (row.verdict, row.reasons)
+        if known and abs(expires - row.expires_ts_event_ns) < stage.holds_ns // 2:
             return row, ()
         row.verdict, row.reasons, row.expires_ts_event_ns = verdict, reasons, expires
         published = GateVerdict(

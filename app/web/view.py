@@ -85,7 +85,8 @@ class View:
     def rows(self, table: str) -> dict[str, Any]:
         """State of every row of a table, whole, sorted by key. KeyError for a table that was not seen."""
         rows = self._rows[table]
-        return {key: state(value) for key, (_, value) in sorted(rows.items()) if value is not None}
+        states = {key: state(value) for key, (_, value) in sorted(rows.items())}
+        return {key: found for key, found in states.items() if found is not None}
 
     def changes(self, since: int) -> dict[str, Any]:
         """What changed after `since`, shortened for a page; a deleted row is None."""

@@ -44,6 +44,11 @@ class LoginWatch:
         self._due = False
         self._told_s: float | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether the outage is a login that waits for a person: it is no failure of the connection."""
+        return self._due
+
     def failed(self, now_s: float, *, due: bool, planned: bool) -> bool:
         """A connection ended or did not come about; True if a person has to be told now."""
         self._due = self._due or due

@@ -5,7 +5,7 @@ of its own, so an error of the trading session is not its error.
 
 The executions of a day are thousands, so between two whole lists it asks for those of the last minute alone and keeps
 the rest. What a minute does not show, a correction of an older execution or the end of the day, the next whole list
-does: a minute later at most.
+does: a minute later at most. Positions outside the catalogue are not in it: the trading session tells of them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ib_insync import IB, ExecutionFilter, Fill
 
 from connectors.ibkr.ears import lots
 from connectors.ibkr.session import BACK_OFF_S, CONNECT_TIMEOUT_S, SNAPSHOT_TIMEOUT_S, Address, Publish
+from contracts.executions import parts
 from contracts.instruments import BY_CON_ID
 from contracts.orders import DropCopy
 from contracts.topics import BROADCAST, BROKER_EVENTS
@@ -78,11 +79,17 @@ class Reader:
             for p in held
             if p.contract.conId in BY_CON_ID
         }
-        latest = {exec_id.rpartition(".")[0]: self._executed[exec_id] for exec_id in sorted(self._executed)}
-        executed: Counter[str] = Counter()
+        latest = {parts(exec_id)[0]: self._executed[exec_id] for exec_id in sorted(self._executed, key=parts)}
+        bought, sold = Counter[str](), Counter[str]()
         for instrument, signed in latest.values():
-            executed[instrument] += signed
-        return DropCopy(positions=positions, executed_lots=dict(executed), executions=len(latest), ts_ns=time.time_ns())
+            (bought if signed > 0 else sold)[instrument] += abs(signed)
+        return DropCopy(
+            positions=positions,
+            bought_lots=dict(bought),
+            sold_lots=dict(sold),
+            executions=len(latest),
+            ts_ns=time.time_ns(),
+        )
 
     async def _read_executions(self) -> None:
         now_s = time.monotonic()

@@ -39,14 +39,16 @@ class Ears:
         on_error: Callable[[int, int, str], None],
         on_next_id: Callable[[int], None],
         on_stranger: Callable[[str], None] = log.warning,
+        on_unread: Callable[[str], None] = log.warning,
     ) -> None:
         self._client_id = client_id
         self._say = say
         self.on_error = on_error
         self.on_next_id = on_next_id
         self._on_stranger = on_stranger
+        self._on_unread = on_unread
         self.strangers: set[int] = set()
-        self._intents: dict[str, str] = {}
+        self._orders_of: dict[str, tuple[str, str]] = {}
         self._early: dict[str, Any] = {}
         self.orders = OpenOrders()
         self.probed: dict[int, str] = {}
@@ -128,9 +130,9 @@ class Ears:
         if spec is None or not is_intent_id(execution.orderRef):
             log.warning("execution %s of an order that is not ours: %s", execution.execId, execution)
             return
-        if len(self._intents) >= EXECUTIONS_MAX:
-            self._intents.clear()
-        self._intents[execution.execId] = execution.orderRef
+        if len(self._orders_of) >= EXECUTIONS_MAX:
+            self._orders_of.clear()
+        self._orders_of[execution.execId] = execution.orderRef, spec.currency
         if execution.clientId == self._client_id:
             self.orders.executed(execution.orderId, lots(spec, execution.cumQty))
         message = BrokerExecution(
@@ -156,23 +158,29 @@ class Ears:
 
     def on_commission(self, report: Any) -> None:
         """A commission may come before its execution, whose intent it does not name: it waits."""
-        intent_id = self._intents.get(report.execId)
+        order = self._orders_of.get(report.execId)
         # IB sends -1 or 1.79e308 while a commission is not known; the value follows. Any other below 0 is a rebate.
         if report.commission == COMMISSION_UNKNOWN or not abs(report.commission) < UNSET:
             return
         commission = round(Decimal(str(report.commission)), PRICE_DECIMALS)
-        if intent_id is None:
+        if order is None:
             if len(self._early) < EXECUTIONS_MAX:
                 self._early[report.execId] = report
             return
+        intent_id, currency = order
         message = BrokerCommission(
             intent_id=intent_id,
             exec_id=report.execId,
             commission=commission,
-            currency=report.currency,
+            currency=report.currency or currency,
             ts_ns=time.time_ns(),
         )
         self._say(intent_id, message)
+
+    def on_unreadable(self, what: tuple[Any, ...], error: Exception) -> None:
+        """A message that no contract holds. What it was about is missing from then on, and reconciliation finds it."""
+        reason = str(error).replace("\n", " ")
+        self._on_unread(f"{' '.join(map(str, what))[:400]}: {reason[:400]}")
 
     def on_position(self, contract: Any, position: float) -> None:
         spec = BY_CON_ID.get(contract.conId)

@@ -83,7 +83,7 @@ _ROWS: Final = (
     ErrorCode(2107, "historical data farm inactive, on demand", Action.NOTE, False, ""),
     ErrorCode(2108, "market data farm inactive, on demand", Action.NOTE, False, ""),
     ErrorCode(2109, "outside regular trading hours was ignored", Action.NOTE, False, ""),
-    ErrorCode(2110, "TWS has lost the server; it reconnects by itself", Action.NOTE, True, _OPS),
+    ErrorCode(2110, "TWS has lost the server; it reconnects by itself", Action.LINK_LOST, True, _OPS),
     ErrorCode(2119, "market data farm is connecting", Action.NOTE, True, ""),
     ErrorCode(2157, "security definition farm broken", Action.MARKET_DATA, True, ""),
     ErrorCode(2158, "security definition farm is fine", Action.NOTE, False, ""),

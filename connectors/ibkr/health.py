@@ -35,9 +35,9 @@ class Health:
         self.pacing_violations = 0
         self.loop_delay_ms_max = 0.0
 
-    def failed(self) -> None:
-        """Count a connection that ended or was not made; one of a planned outage is no failure."""
-        self.connection_failures += not expected_outage(self._clock())
+    def failed(self, *, login_waits: bool = False) -> None:
+        """Count a connection that ended or was not made; a planned outage and a login that waits are no failure."""
+        self.connection_failures += not login_waits and not expected_outage(self._clock())
 
     def violated(self, code: int) -> None:
         self.pacing_violations += code == 100

@@ -17,7 +17,7 @@ from connectors.ibkr.ears import Ears
 from connectors.ibkr.open_orders import ANSWER_S, OpenOrder
 from connectors.ibkr.pacing import Pacing
 from contracts.base import Message
-from contracts.controls import covers
+from contracts.controls import FLATTEN, covers
 from contracts.instruments import INSTRUMENTS, InstrumentSpec
 from contracts.orders import STALE_NS, OrderCommand, OrderSent, SessionState
 
@@ -28,9 +28,6 @@ SINGLY_MAX: Final = 5
 """Up to so many orders are cancelled one by one, which leaves orders of other clients and of people alone."""
 
 GLOBAL_CANCEL_S: Final = 0.5
-
-FLATTEN: Final = "flatten"
-"""The strategy of the orders by which admission closes positions: all that a kill with flatten lets through."""
 
 
 class LostOwnershipError(RuntimeError):

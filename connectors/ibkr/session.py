@@ -88,7 +88,9 @@ class IbkrSession:
         self._publish = publish
         self._back_off_s = after_s
         self._said: asyncio.Queue[Said] = asyncio.Queue()
-        self._ears = Ears(address.client_id, self._say, self._on_error, self._on_next_id, self._on_stranger)
+        self._ears = Ears(
+            address.client_id, self._say, self._on_error, self._on_next_id, self._on_stranger, self._on_unread
+        )
         self.pacing = Pacing()
         self._ib = hearing_ib(self._ears, self.pacing.count)
         self._ib.client.conn.disconnected += self._on_hang_up
@@ -155,11 +157,12 @@ class IbkrSession:
             if self._locked():
                 break
             self._ib.disconnect()
-            self.health.failed()
             if self.state is not SessionState.DISCONNECTED or self._link_lost:
                 self._enter(SessionState.DISCONNECTED, self._down_reason(reason))
             now_s = time.time()
-            if self._login.failed(now_s, due=second_factor_due(now_s), planned=bool(expected_outage(now_s))):
+            tell = self._login.failed(now_s, due=second_factor_due(now_s), planned=bool(expected_outage(now_s)))
+            self.health.failed(login_waits=self._login.waits)
+            if tell:
                 self._alert("CRITICAL", "SECOND_FACTOR", f"{reason} ({PERSON_NEEDED})", "operations")
             delay_s = self._back_off_s[min(attempt, len(self._back_off_s) - 1)]
             attempt += 1
@@ -343,6 +346,10 @@ class IbkrSession:
 
     def _on_stranger(self, text: str) -> None:
         self._alert("CRITICAL", "UNKNOWN_POSITION", f"the account holds {text}", "trading desk")
+
+    def _on_unread(self, text: str) -> None:
+        log.error("unreadable: %s", text)
+        self._alert("CRITICAL", "UNREADABLE", f"a message of the gateway is left out: {text}", "developers")
 
     def _on_hang_up(self, text: str) -> None:
         """The gateway has closed the connection, of a handshake with a reason in its first word: READY ends at once."""

@@ -23,6 +23,7 @@ class Listener(Protocol):
     def on_commission(self, report: Any) -> None: ...
     def on_position(self, contract: Any, position: float) -> None: ...
     def on_next_id(self, next_id: int) -> None: ...
+    def on_unreadable(self, what: tuple[Any, ...], error: Exception) -> None: ...
     def on_error(self, request_id: int, code: int, text: str) -> None: ...
 
 
@@ -31,24 +32,31 @@ class HearingWrapper(Wrapper):  # type: ignore[misc]
 
     listener: Listener
 
+    def _tell(self, hear: Callable[..., None], *what: Any) -> None:
+        """The library would write an error of the listener to its log, and go on as if the message had not been."""
+        try:
+            hear(*what)
+        except (ValueError, ArithmeticError) as error:
+            self.listener.on_unreadable(what, error)
+
     def orderStatus(self, orderId: int, status: str, filled: float, *rest: Any) -> None:
         _remaining, _average, perm_id, _parent, _last, client_id = rest[:6]
-        self.listener.on_order_status(orderId, status, filled, perm_id, client_id)
+        self._tell(self.listener.on_order_status, orderId, status, filled, perm_id, client_id)
 
     def openOrder(self, orderId: int, contract: Any, order: Any, orderState: Any) -> None:
-        self.listener.on_open_order(contract, order)
+        self._tell(self.listener.on_open_order, contract, order)
 
     def completedOrder(self, contract: Any, order: Any, orderState: Any) -> None:
-        self.listener.on_completed_order(contract, order, orderState)
+        self._tell(self.listener.on_completed_order, contract, order, orderState)
 
     def execDetails(self, reqId: int, contract: Any, execution: Any) -> None:
-        self.listener.on_execution(contract, execution)
+        self._tell(self.listener.on_execution, contract, execution)
 
     def commissionReport(self, commissionReport: Any) -> None:
-        self.listener.on_commission(commissionReport)
+        self._tell(self.listener.on_commission, commissionReport)
 
     def position(self, account: str, contract: Any, posSize: float, avgCost: float) -> None:
-        self.listener.on_position(contract, posSize)
+        self._tell(self.listener.on_position, contract, posSize)
 
     def nextValidId(self, reqId: int) -> None:
         self.listener.on_next_id(reqId)

@@ -94,3 +94,11 @@ def test_there_are_eight_stages_in_order_and_none_passes_without_evidence() -> N
     assert [stage.number for stage in STAGES] == [1, 2, 3, 4, 5, 6, 7, 8]
     for stage in STAGES:
         assert gate.judge(stage, gate.GateRow())[0] == "HOLD"
+
+
+def test_evidence_from_the_future_keeps_no_later_verdict_from_being_said() -> None:
+    """Admission takes no verdict from the future: without a new one nothing would be admitted until then."""
+    one = Stage(3, "one number", (Criterion("drift", 0.10),), 60 * SECOND_NS)
+    far = 86_400 * 365
+    seen = verdicts(*(evidence("drift", 0.0, second) for second in (0, far, 1, 2, 31)), step=gate.make(one))
+    assert [verdict.ts_event_ns // SECOND_NS for verdict in seen] == [0, far, 1, 31]

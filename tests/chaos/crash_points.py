@@ -29,6 +29,9 @@ from tests.chaos import verdicts
 from tests.chaos.floor import BIDS, QUIET_S, READY_S, SESSION_S, UNIVERSE, Floor
 
 DEATH_S: Final = 30.0
+EACH: Final = ("P9", "P10")
+"""Points whose places are stories of their own."""
+
 READY_S_MAX: Final = 10.0
 AWAY: Final = "99.90"
 """A price that is not reached, and near enough for admission."""
@@ -45,7 +48,7 @@ MEANINGS: Final = {
     "P7": "report produced, offset not committed",
     "P8": "between partial fills",
     "P9": "in reconciliation, after each of its four reads",
-    "P10": "half of the cancels of a kill sent",
+    "P10": "half of the cancels of a kill sent; a cancel claimed, not sent",
     "P11": "flatten half filled",
     "P12": "while tables recover",
     "P13": "frozen, and awake again beside its successor",
@@ -140,10 +143,16 @@ async def restarting(run: Run) -> bool:
 
 
 async def cancelling(run: Run) -> bool:
-    """P10: a kill dies with half of its cancels sent."""
+    """P10: a kill dies with half of its cancels sent, or a strategy's cancel when its row is written and no more."""
     floor = run.floor
     intents = await floor.rest(AWAY)
-    scope = "account" if run.number % 2 else "strategy:ofi"
+    if run.place == "execution:claimed":
+        floor.arm(run.place, 1)
+        await floor.cancel(intents)
+        died = await run.dead()
+        await run.back()
+        return died
+    scope = "account" if run.number // 2 % 2 else "strategy:ofi"
     floor.arm(run.place, (len(intents) + 1) // 2)
     await floor.kill(scope)
     return await _killed(run, scope, lambda: all(floor.state(intent) == "CANCELLED" for intent in intents))
@@ -266,10 +275,10 @@ def _not_sent(floor: Floor) -> set[str]:
 
 
 def plan(points: Sequence[str], runs: int) -> dict[str, list[str]]:
-    """The places of the runs of each point: `runs` shared among its places, but that many for each read of P9."""
+    """The places of the runs of each point: `runs` shared among its places, but that many for each of P9 and P10."""
     places = {point: POINTS.get(point, ("",)) for point in points}
     return {
-        point: [where[number % len(where)] for number in range(runs * (len(where) if point == "P9" else 1))]
+        point: [where[number % len(where)] for number in range(runs * (len(where) if point in EACH else 1))]
         for point, where in places.items()
     }
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,15 @@ from contracts import topics as t
 from contracts.base import Message
 from contracts.controls import DecisionRecord, GateVerdict, KillCommand, ResetCommand, Verdict, WorkerState
 from contracts.market import Heartbeat, RawBook, RawTrade
-from contracts.orders import AccountValue, ExecutionReport, OrderCommand, OrderIntent, SessionEvent, SessionState
+from contracts.orders import (
+    AccountValue,
+    CancelIntent,
+    ExecutionReport,
+    OrderCommand,
+    OrderIntent,
+    SessionEvent,
+    SessionState,
+)
 from contracts.signals import SignalEvent
 from contracts.topics import BROADCAST, MARKET_PARTITIONS, Topic, market_partition
 
@@ -276,6 +284,22 @@ class Floor:
                 raise TimeoutError(f"orders do not rest: {dict(self.tape.seen.denied)}")
             await asyncio.sleep(BUCKET_S)
         return list(wanted.values())
+
+    async def cancel(self, intents: Sequence[str]) -> None:
+        """Have the strategy end the orders of these intents."""
+        for instrument, name in zip(UNIVERSE, intents, strict=True):
+            now_ns = time.time_ns()
+            wish = CancelIntent(
+                intent_id=f"{next(self._numbers):024x}",
+                cancels=name,
+                strategy="ofi",
+                instrument=instrument,
+                ts_event_ns=now_ns,
+                ts_ingest_ns=now_ns,
+                bucket_ns=BUCKET_NS,
+                inputs=(),
+            )
+            await self.say(t.ORDER_INTENTS, instrument, wish)
 
     async def kill(self, scope: str, *, flatten: bool = False) -> None:
         kill = KillCommand(operator="Ada", reason="crash test", scope=scope, flatten=flatten, ts_ns=time.time_ns())

@@ -287,7 +287,7 @@ def ready_with(spy: int) -> Books:
 
 
 def lone_copy(spy: int) -> DropCopy:
-    return DropCopy(positions={"SPY": spy}, executed_lots={}, executions=0, ts_ns=NOW_NS + 1)
+    return DropCopy(positions={"SPY": spy}, bought_lots={}, sold_lots={}, executions=0, ts_ns=NOW_NS + 1)
 
 
 def alive() -> SessionHealth:

@@ -52,7 +52,8 @@ async def test_a_copy_asks_for_what_is_new_and_is_what_a_whole_list_would_be() -
         await trade(local, trader, 40, "SELL")
         copy = await reader.read()
         listed = len(ib.wrapper.fills)
-        assert (copy.executions, copy.executed_lots, copy.positions) == (5, {"SPY": 25}, {"SPY": 25})
+        assert (copy.executions, copy.bought_lots, copy.sold_lots) == (5, {"SPY": 65}, {"SPY": 40})
+        assert copy.positions == {"SPY": 25}
         assert listed == 2, "the three of an hour ago are not listed again"
         local.gateway.office.correct(local.gateway.broker.executions[-1], 10_001)
         copy = await reader.read()
@@ -76,12 +77,12 @@ async def test_the_whole_list_brings_corrections_of_old_executions_and_the_end_o
         await reader.read()
         old = local.gateway.office.correct(executions[0], 10_002)
         executions[0] = dataclasses.replace(old, lots=9)
-        assert (await reader.read()).executed_lots == {"SPY": 30}
+        assert (await reader.read()).bought_lots == {"SPY": 30}
         monkeypatch.setattr(drop_copy, "WHOLE_EVERY_S", 0.0)
-        assert (await reader.read()).executed_lots == {"SPY": 29}
+        assert (await reader.read()).bought_lots == {"SPY": 29}
         local.gateway.order_faults.midnight_ns = local.gateway.now_ns()
         copy = await reader.read()
-        assert (copy.executions, copy.executed_lots) == (0, {})
+        assert (copy.executions, copy.bought_lots) == (0, {})
         await trade(local, trader, 1)
         assert same(await reader.read(), await whole(ib))
         trader.disconnect()

@@ -140,3 +140,12 @@ def test_a_flatten_still_waits_for_a_position_or_an_order_that_is_in_doubt(doubt
     )
     front = overfilled(apart if doubt == "break" else report(9, OrderState.UNKNOWN), kill(flatten=True))
     assert closing(front) == []
+
+
+@pytest.mark.parametrize("stopper", ["account", "instrument:SPY", "strategy:flatten"])
+def test_a_flatten_that_another_kill_stops_is_not_asked_for_again_and_again(stopper: str) -> None:
+    """Each ask was an order id, a decision and a refusal of the sender, at every mark."""
+    front = Front(filled(9), kill("strategy:ofi", flatten=True), kill(stopper))
+    assert closing(front) == []
+    front.tell(reset(stopper))
+    assert len(closing(front)) == 1

@@ -11,7 +11,8 @@ import pytest
 
 from connectors.ibkr.ears import Ears
 from connectors.ibkr.pacing import Pacing
-from connectors.ibkr.sender import FLATTEN, Sender
+from connectors.ibkr.sender import Sender
+from contracts.controls import FLATTEN
 from contracts.instruments import INSTRUMENTS
 from contracts.orders import STALE_NS, BrokerStatus, OrderSent, SessionState
 from tests.execution.order_parts import INTENT, command

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.stack import ROOT
+from connectors.ibkr.calendar import LoginWatch
 from connectors.ibkr.ears import Ears
 from connectors.ibkr.health import ANSWERS_S, LOOP_DELAY_MS_MAX, Health
 from connectors.ibkr.pacing import Pacing
@@ -48,6 +49,19 @@ def test_the_nightly_reset_and_the_restart_of_the_gateway_are_no_failures() -> N
     now_s[0] += 12 * 3_600
     health.failed()
     assert health.report(SessionState.DISCONNECTED, "").connection_failures == 1
+
+
+def test_a_login_that_waits_for_a_person_is_no_failure_until_it_has_succeeded() -> None:
+    """The kill switch would trip by itself on a Sunday, and somebody would have to reset it on Monday morning."""
+    noon_s = datetime(2026, 11, 22, 17, tzinfo=UTC).timestamp()
+    health, login = Health(Ears(1, ignore, ignore, ignore), Pacing(), lambda: noon_s), LoginWatch()
+    for due in (True, False):
+        login.failed(noon_s, due=due, planned=False)
+        health.failed(login_waits=login.waits)
+    assert health.connection_failures == 0
+    login.succeeded()
+    health.failed(login_waits=login.waits)
+    assert health.connection_failures == 1
 
 
 def test_acknowledgements_of_long_ago_say_nothing_about_now() -> None:

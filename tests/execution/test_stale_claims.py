@@ -1,4 +1,4 @@
-"""No way around admission and the age of a decision: what is replayed, or comes long after, is not sent."""
+"""No way around admission: what is replayed is not sent."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import pytest
 from agents.execution import step
 from agents.orders import OrderRow
 from agents.ports import PlaceOrder
-from agents.spec import SENT_HEADER, Out
 from app.deadletters import DeadLetterError, replay
 from connectors.kafka.access import Access
 from contracts.controls import DeadLetter, DeadLetterReason
-from contracts.orders import STALE_NS, TERMINAL, AmendCommand, CancelCommand, OrderState
+from contracts.orders import AmendCommand, CancelCommand, OrderState
 from contracts.topics import ORDER_COMMANDS, REPLAY_HEADER
 from tests.execution.order_parts import INTENT, NOW_NS, Life, command, record, sent, status
 
@@ -30,14 +29,9 @@ def heard(message: Any, *headers: tuple[str, bytes], row: OrderRow | None = None
     return row, list(outputs)
 
 
-def sent_at(age_ns: int) -> tuple[str, bytes]:
-    return SENT_HEADER, str(NOW_NS + age_ns).encode()
-
-
 def test_a_replayed_order_is_never_claimed() -> None:
     assert heard(command(), *REPLAYED) == (None, [])
-    _, effects = heard(command(), sent_at(0))
-    assert effects == [PlaceOrder(command())]
+    assert heard(command())[1] == [PlaceOrder(command())]
 
 
 def test_a_replayed_amend_changes_no_order_and_a_replayed_cancel_ends_one() -> None:
@@ -53,20 +47,6 @@ def test_a_replayed_amend_changes_no_order_and_a_replayed_cancel_ends_one() -> N
     assert (row.state, outputs) == (OrderState.ACKNOWLEDGED, [])
     row, _ = heard(CancelCommand(intent_id=INTENT, reason="a test"), *REPLAYED, row=row)
     assert row.state is OrderState.PENDING_CANCEL
-
-
-def test_a_command_that_admission_could_send_only_long_after_its_decision_ends_as_stale() -> None:
-    """Admission's row has it, the worker dies, and the next start, a day later, sends what the row has."""
-    row, outputs = heard(command(), sent_at(STALE_NS + 1_000_000_000))
-    assert (row.state, row.reason[:33]) == (OrderState.CANCELLED, "stale: 21 s after its decision it")
-    assert [type(output) for output in outputs] == [Out], "nothing is asked of the gateway"
-    assert outputs[0].message.state in TERMINAL, "admission sets the instrument free by this report"
-    assert heard(command(), sent_at(STALE_NS))[1] == [PlaceOrder(command())]
-
-
-@pytest.mark.parametrize("said", [b"", b"-1", b"x", b"9" * 5_000])
-def test_a_time_that_is_none_stops_nobody(said: Any) -> None:
-    assert heard(command(), (SENT_HEADER, said))[1] == [PlaceOrder(command())]
 
 
 async def test_the_replay_of_a_dead_letter_of_an_order_is_refused_with_a_sentence() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.decoding import origin
-from tables.rows import Row
+from tables.rows import KeptRow, Row
 
 
 class Killed(BaseException):
@@ -58,13 +58,16 @@ class FakeTable:
     changelog_topic_name = "changelog"
 
     def __init__(self, log: FakeLog) -> None:
-        self.data = {raw.key: raw.value for raw in log.topics["changelog"]}
+        newest = {raw.key: raw.value for raw in log.topics["changelog"]}
+        self.data = {key: value for key, value in newest.items() if value is not None}
 
     def on_recover(self, callback: Any) -> None:
         self.callback = callback
 
-    def keep(self, rows: Sequence[tuple[int, bytes, bytes]], _acknowledged: Any) -> None:
-        self.data.update({key: value for _, key, value in rows})
+    def keep(self, rows: Sequence[KeptRow], _acknowledged: Any) -> None:
+        gone = {key for _, key, value in rows if value is None}
+        self.data |= {key: value for _, key, value in rows if value is not None}
+        self.data = {key: value for key, value in self.data.items() if key not in gone}
 
 
 class FakeApp:

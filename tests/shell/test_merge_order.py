@@ -26,12 +26,14 @@ RECORDS = 40
 CHAIN: TableSpec[int] = TableSpec("chain", int, "the order in which a row has seen things")
 
 
-def step(state: int | None, record: Record) -> tuple[int, Sequence[Any]]:
-    """Another state for every order; whether a record is news depends on what came before it."""
+def step(state: int | None, record: Record) -> tuple[int | None, Sequence[Any]]:
+    """Another state for every order, or none; whether a record is news depends on what came before it."""
     before = state or 0
     if (before + record.offset) % 3 == 0:
-        return before, UNCHANGED
+        return state, UNCHANGED
     after = zlib.crc32(f"{before} {record.topic} {record.offset}".encode())
+    if after % 4 == 0:
+        return None, [Out(DECISIONS, "desk", record.message)]
     return after, [Out(DECISIONS, "desk", record.message)] if after % 2 else ()
 
 
@@ -192,3 +194,22 @@ def test_unreadable_records_are_kept_as_dead_letters_and_not_in_a_row_as_well() 
     assert ORDER_INTENTS.dead_letters is not None
     assert len(log.topics[ORDER_INTENTS.dead_letters.name]) == len(unreadable)
     assert max(len(row.value) for row in log.topics["changelog"]) < 10_000
+
+
+def test_a_row_that_is_given_up_leaves_the_changelog_the_table_and_the_memory_of_the_worker() -> None:
+    def until_the_end(state: int | None, record: Record) -> tuple[int | None, Sequence[Any]]:
+        return (None if record.offset == 3 else (state or 0) + 1), ()
+
+    spec = AgentSpec("ends", "", "", (ALERTS, WORKERS), until_the_end, key, CHAIN)
+    said = [WorkerState(worker=name, groups=(), build="", configuration_hash="", ts_ns=0) for name in "aabab"]
+    log = FakeLog()
+    table = FakeTable(log)
+    rows = TableRows(CHAIN, table)
+    shell = AgentShell(FakeApp(log), spec, rows, None)
+    written = _written(WORKERS.name, said)
+    asyncio.run(shell.process([(WORKERS.name, 0, written[:3])]))
+    assert sorted(table.data) == [b"a", b"b"]
+    asyncio.run(shell.process([(WORKERS.name, 0, written[3:])]))
+    assert (sorted(table.data), sorted(rows.rows(0))) == ([b"b"], ["b"])
+    assert [raw.value for raw in log.topics["changelog"] if raw.key == b"a"][-1] is None
+    assert sorted(FakeTable(log).data) == [b"b"], "so it is after a restart"
