@@ -13,6 +13,7 @@ from typing import Any, Final
 from agents.orders import OrderRow, S, alert, move, report, works
 from agents.ports import AmendOrder
 from agents.spec import UNCHANGED
+from contracts.instruments import INSTRUMENTS
 from contracts.orders import TERMINAL, AmendCommand, BrokerStatus, OrderCommand
 
 AMENDABLE: Final = frozenset({S.ACKNOWLEDGED, S.PARTIALLY_FILLED})
@@ -27,7 +28,8 @@ def request(row: OrderRow, amend: AmendCommand) -> Sequence[Any]:
         reason = f"amend not sent: order_lots={amend.quantity_lots} filled_lots={row.filled_lots} state={row.state}"
         return [report(row, amend.ts_ingest_ns, {"amend_id": amend.amend_id, "reason": reason})]
     row.amend, row.amend_refusal = amend, ""
-    return [AmendOrder(_with_terms(row.command, amend)), *move(row, S.PENDING_AMEND, "", amend.ts_ingest_ns)]
+    command = _with_terms(row.command, amend).model_copy(update={"ts_ingest_ns": amend.ts_ingest_ns})
+    return [AmendOrder(command), *move(row, S.PENDING_AMEND, "", amend.ts_ingest_ns)]
 
 
 def settle(row: OrderRow, reason: str, ts_ns: int) -> list[Any]:
@@ -39,6 +41,14 @@ def settle(row: OrderRow, reason: str, ts_ns: int) -> list[Any]:
     settled = report(row, ts_ns, {"amend_id": row.amend.amend_id, "reason": reason or row.reason})
     row.amend, row.amend_refusal = None, ""
     return [settled]
+
+
+def proven(row: OrderRow, ts_ns: int) -> list[Any]:
+    """A fill beyond the old size is the gateway's word too: the new terms are in force."""
+    if row.amend is None or row.filled_lots <= row.command.quantity_lots:
+        return []
+    row.command = _with_terms(row.command, row.amend)
+    return settle(row, "", ts_ns)
 
 
 def not_in_force(row: OrderRow, ts_ns: int) -> Sequence[Any]:
@@ -61,8 +71,10 @@ def named_terms(row: OrderRow, status: BrokerStatus) -> list[Any]:
         row.command = _with_terms(row.command, row.amend)
         return settle(row, "", status.ts_ns)
     known = (row.command.quantity_lots, row.command.limit_price)
-    if named == known or row.command.order_type == "MARKET":
+    kept = (named[0], INSTRUMENTS[row.command.instrument].nearest(named[1]))
+    if kept == known or row.command.order_type == "MARKET":
         return []
-    row.command = row.command.model_copy(update={"quantity_lots": named[0], "limit_price": named[1]})
+    # A command is on our tick grid, which a hand at the terminal need not know.
+    row.command = row.command.model_copy(update={"quantity_lots": kept[0], "limit_price": kept[1]})
     text = f"the gateway has {named[0]} lots at {named[1]}, we had {known[0]} at {known[1]}"
     return [report(row, status.ts_ns, {"reason": text}), alert(row, "TERMS_CHANGED", text, status.ts_ns)]

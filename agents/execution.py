@@ -31,6 +31,7 @@ from agents.orders import (
     S,
     alert,
     ended_amend,
+    missing_lots,
     move,
     report,
     works,
@@ -52,6 +53,7 @@ from contracts.orders import (
     DropCopy,
     OrderCommand,
     OrderSent,
+    OrderState,
     SessionEvent,
     SessionHealth,
     SessionState,
@@ -115,8 +117,11 @@ def step(row: OrderRow | None, record: Record) -> tuple[OrderRow | None, Sequenc
         case BrokerCommission():
             return row, _commission(row, message)
         case ResolveCommand() if row.state is S.UNKNOWN:
+            row.settled_lots = row.status_filled_lots
             return row, _over(row, f"settled by {message.operator}: {message.reason}", message.ts_ns)
-        case SessionEvent() if message.state is SessionState.READY and row.state not in TERMINAL:
+        case SessionEvent() if message.state is SessionState.READY and (
+            row.state not in TERMINAL or missing_lots(row) > 0
+        ):
             return row, _reconcile(row, message)
         case SessionEvent() if message.state is SessionState.READY and message.ts_ns - row.ts_ns > KEPT_NS:
             return None, ()
@@ -135,8 +140,8 @@ def _claim(command: OrderCommand) -> tuple[OrderRow, Sequence[Any]]:
 
 def _cancel(row: OrderRow, cancel: CancelCommand) -> Sequence[Any]:
     """The row keeps that a cancel is wanted, as a crash may lose it on its way."""
-    if row.state in TERMINAL:
-        return UNCHANGED
+    if row.state in TERMINAL or (row.state is S.PENDING_CANCEL and row.cancelling is not None):
+        return UNCHANGED  # asked for already; READY asks again if that was lost
     row.cancelling = cancel.reason
     return _ask_for_cancel(row, cancel.reason, row.command.ts_ingest_ns)
 
@@ -160,39 +165,68 @@ def _status(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
     if status.status == AMEND_NOT_SENT:
         return amends.settle(row, f"amend not sent: {status.reason}", status.ts_ns)
     if status.status == NOT_FOUND:
-        if row.state is S.UNKNOWN and row.absent_epoch == status.epoch:
+        if row.state is S.UNKNOWN and row.absent_epoch == status.epoch and missing_lots(row) <= 0:
             return _over(row, f"{row.reason}, and the gateway knows no such order", status.ts_ns)
         return UNCHANGED
     if status.status == NOT_SENT and row.resends and row.state not in TERMINAL:
         # This attempt did not leave us, but the one before a crash may have: its cancel tells.
         row.absent_epoch = status.epoch
-        outputs = move(row, S.UNKNOWN, status.reason, status.ts_ns)
-        return [*outputs, CancelOrder(row.command.order_id, row.command.intent_id)]
-    row.status_epoch = max(row.status_epoch, status.epoch)
+        return [*_unknown(row, status.reason, status.ts_ns), CancelOrder(row.command.order_id, row.command.intent_id)]
+    row.status_epoch = status.epoch
     row.status_filled_lots = max(row.status_filled_lots, status.filled_lots)
     if row.twins or (row.perm_id and status.perm_id and status.perm_id != row.perm_id):
         return _twin(row, status)
     row.perm_id = row.perm_id or status.perm_id
+    return _word(row, status)
+
+
+def _word(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
+    """What a word on the one broker order of this intent makes of it."""
     state, before = BROKER_STATES.get(status.status), row.state
     if state is None:
         return ()
     if state is S.PENDING_CANCEL:
-        row.cancel_epoch = max(row.cancel_epoch, status.epoch)
+        row.cancel_epoch = status.epoch
     outputs = amends.named_terms(row, status)
-    row.said_filled = row.said_filled or status.status == "Filled"
-    if row.amend is not None and _filled_as_said(row):
-        # At the size it had before, as the amend came too late.
-        return [*outputs, *move(row, S.FILLED, "filled before the amend", status.ts_ns)]
+    if status.status == "Filled":
+        row.said_over, row.said_reason = S.FILLED, "filled before the amend" if row.amend is not None else ""
+    elif state in TERMINAL and row.status_filled_lots > row.filled_lots:
+        # Over, but not all is here that was filled before: until then its exposure counts.
+        row.said_over, row.said_reason = state, status.reason
+        return [*outputs, *(_make_final(row, status.reason) if state is S.REJECTED else ())]
+    elif before is S.CANCELLED and status.snapshot and state not in TERMINAL:
+        reason = f"it was over, and the snapshot of session {status.epoch} has it as {status.status}"
+        row.cancel_again_ns = status.ts_ns
+        return [*outputs, *_unknown(row, reason, status.ts_ns), *_make_final(row, reason)]
+    if (over := _over_as_said(row)) is not None:
+        return [*outputs, *move(row, over, row.said_reason, status.ts_ns)]
     if state is S.ACKNOWLEDGED:
         if row.state is S.PENDING_AMEND:
             return outputs  # the order lives; its terms are not settled
         state = works(row)
     outputs += move(row, state, status.reason, status.ts_ns)
     if outputs and (state is S.REJECTED or (before is S.REJECTED and row.state not in TERMINAL)):
-        # "Inactive" may revive by itself; a cancel makes it final. One that does revive has not had it.
-        row.cancelling = row.reason
-        outputs.append(CancelOrder(row.command.order_id, row.command.intent_id))
+        # "Inactive" may revive by itself. One that does revive has not had its cancel.
+        outputs += _make_final(row, row.reason)
     return outputs
+
+
+def _make_final(row: OrderRow, reason: str) -> tuple[CancelOrder]:
+    """A cancel is right whatever the gateway does with the order."""
+    row.cancelling = reason
+    return (CancelOrder(row.command.order_id, row.command.intent_id),)
+
+
+def _unknown(row: OrderRow, reason: str, ts_ns: int) -> list[Any]:
+    """The order is UNKNOWN, which locks its instrument and is told, once."""
+    outputs = move(row, S.UNKNOWN, reason, ts_ns)
+    return [*outputs, alert(row, "ORDER_UNKNOWN", row.reason, ts_ns)] if outputs else []
+
+
+def _over_as_said(row: OrderRow) -> OrderState | None:
+    """The end that the gateway has named, if all executions of which it spoke are here."""
+    complete = 0 < row.status_filled_lots <= row.filled_lots
+    return row.said_over if complete and row.said_over in LEGAL[row.state] else None
 
 
 def _twin(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
@@ -232,14 +266,15 @@ def _execution(row: OrderRow, execution: BrokerExecution) -> Sequence[Any]:
         return UNCHANGED
     row.fills[stem] = Fill(execution.exec_id, execution.quantity_lots, execution.price)
     row.filled_lots += execution.quantity_lots - (before.lots if before else 0)
+    outputs = amends.proven(row, execution.ts_ns)
     # While an amend is not settled either size may be in force: only the larger one is surely full.
     size = max(row.command.quantity_lots, row.amend.quantity_lots if row.amend else 0)
-    full = row.filled_lots >= size or (row.amend is not None and _filled_as_said(row))
-    after = S.FILLED if full else S.PARTIALLY_FILLED
+    over = S.FILLED if row.filled_lots >= size else _over_as_said(row)
+    after = over or S.PARTIALLY_FILLED
     # A part filled beside an amend, a cancel, a refusal or a doubt does not say what becomes of the rest.
     legal = after in LEGAL[row.state] and row.filled_lots > 0
-    if legal and (after is S.FILLED or row.state in WORKING) and not _twins_work(row):
-        row.state, row.reason = after, ""
+    if legal and (over or row.state in WORKING) and not _twins_work(row):
+        row.state, row.reason = after, row.said_reason if over else ""
     update = {
         "kind": "CORRECTION" if before else "FILL",
         "exec_id": execution.exec_id,
@@ -248,16 +283,11 @@ def _execution(row: OrderRow, execution: BrokerExecution) -> Sequence[Any]:
     }
     if before:
         update |= {"replaced_exec_id": before.exec_id, "replaced_lots": before.lots, "replaced_price": before.price}
-    outputs: list[Any] = [report(row, execution.ts_ns, update | ended_amend(row))]
+    outputs.append(report(row, execution.ts_ns, update | ended_amend(row)))
     if row.filled_lots > size:
         text = f"filled_lots={row.filled_lots} order_lots={size}"
         outputs.append(alert(row, "OVERFILLED", text, execution.ts_ns))
     return outputs
-
-
-def _filled_as_said(row: OrderRow) -> bool:
-    """The gateway said that the order is filled, and all executions of that are here."""
-    return row.said_filled and row.filled_lots >= row.status_filled_lots
 
 
 def _commission(row: OrderRow, commission: BrokerCommission) -> Sequence[Out]:
@@ -278,10 +308,11 @@ def _commission(row: OrderRow, commission: BrokerCommission) -> Sequence[Out]:
 
 def _reconcile(row: OrderRow, session: SessionEvent) -> Sequence[Any]:
     """The snapshot of a new session is complete; `row` is an order that was open."""
-    missing = row.status_filled_lots - row.filled_lots
-    if row.status_epoch >= session.epoch and _twins_work(row):
+    missing = missing_lots(row)
+    # Epochs are compared for being the same: the clock that they are made of may have been set back.
+    if row.status_epoch == session.epoch and _twins_work(row):
         return (CancelAll(),)
-    if row.status_epoch >= session.epoch and missing <= 0:
+    if row.status_epoch == session.epoch and missing <= 0:
         settled = amends.not_in_force(row, session.ts_ns)
         again = _cancel_again(row, session)
         return [*settled, *again] if again else settled
@@ -290,18 +321,18 @@ def _reconcile(row: OrderRow, session: SessionEvent) -> Sequence[Any]:
     if not heard and row.state is S.PENDING_SUBMIT and age_ns <= STALE_NS:
         row.resends += 1
         return (PlaceOrder(row.command, session.epoch),)
-    row.absent_epoch = session.epoch
+    if row.status_epoch != session.epoch:
+        row.absent_epoch = session.epoch
     reason = f"executions of {missing} lots are missing" if missing > 0 else "not in the snapshot"
     if not heard and row.state is S.PENDING_SUBMIT:
         reason = f"stale: {age_ns / 1e9:.0f} s after its decision it is not sent any more; {reason}"
     probe = CancelOrder(row.command.order_id, row.command.intent_id)
-    outputs = move(row, S.UNKNOWN, f"{reason} of session {session.epoch}", session.ts_ns)
-    return [*outputs, *([alert(row, "ORDER_UNKNOWN", row.reason, session.ts_ns)] if outputs else []), probe]
+    return [*_unknown(row, f"{reason} of session {session.epoch}", session.ts_ns), probe]
 
 
 def _cancel_again(row: OrderRow, session: SessionEvent) -> Sequence[Any]:
     """The snapshot has an order whose cancel was asked for, and no word of that: a crash or the gateway lost it."""
-    if row.cancelling is None or row.cancel_epoch >= session.epoch:
+    if row.cancelling is None or row.cancel_epoch == session.epoch:
         return ()
     if session.ts_ns - row.cancel_again_ns < CANCEL_AGAIN_NS:
         return ()

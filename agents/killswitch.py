@@ -1,7 +1,8 @@
 """The kill switch: trips on risk, on evidence, on dead letters or on a command; only a named operator resets it.
 
 A kill of the whole account sets it; kills of a strategy, an instrument or an order are the business of admission and of
-the latch alone.
+the latch alone. What is found while it is HALTED is alerted too, once. A reset is refused while what holds now (breaks,
+silent data, a drift) would trip it again; what has happened (failures, losses, dead letters) counts from the reset on.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agents import breaches
 from agents.gates.gate import label_of
 from agents.parameters import KillLimits
 from agents.spec import UNCHANGED, Out, Record, Step
@@ -50,6 +52,9 @@ LATENCY: Final = "execution.acknowledgement_ms_p95"
 LATENCY_NS: Final = 300_000_000_000
 """The p95 is that of the last five minutes, so for as long after a reset it still has what tripped the switch in it."""
 
+STANDING_NS: Final = 600_000_000_000
+"""What nobody has spoken of for so long is no reason any more to refuse a reset."""
+
 UNREADABLE: Final = frozenset(
     {DeadLetterReason.MALFORMED_JSON, DeadLetterReason.WRONG_SCHEMA, DeadLetterReason.UNKNOWN_VERSION}
 )
@@ -62,7 +67,9 @@ class SwitchRow:
 
     `letters` has the dead letters of the last minute by their source, and the time of risk when they came.
     `heard` has the last value of each count and of the latency, `fresh` what the counts grew by since the last reset,
-    which was at `reset_ns`, with a latency of `excused_ms`.
+    which was at `reset_ns`, with a latency of `excused_ms`, when the desk stood where `base` says; `risk` is its last
+    word. `standing` has what holds now and would trip the switch, with the time it was last said at; `causes` what was
+    found since the switch is HALTED.
     """
 
     state: TradingState = TradingState.ACTIVE
@@ -76,6 +83,10 @@ class SwitchRow:
     fresh: dict[str, float] = field(default_factory=dict)
     reset_ns: int = 0
     excused_ms: float = 0.0
+    base: breaches.Baseline | None = None
+    risk: RiskEvent | None = None
+    standing: dict[str, tuple[int, str]] = field(default_factory=dict)
+    causes: list[str] = field(default_factory=list)
 
 
 SWITCH = TableSpec("switch", SwitchRow, "state of the kill switch, who set it and why, one row")
@@ -101,11 +112,8 @@ def make(limits: KillLimits) -> Step:
             case KillCommand():
                 return row, _set(row, TradingState.HALTED, message.operator, message.reason, row.ts_event_ns)
             case ResetCommand():
-                row.fresh, row.letters = {}, {}
-                row.reset_ns, row.excused_ms = row.ts_event_ns, row.heard.get(LATENCY, 0.0)
-                return row, _set(row, TradingState.ACTIVE, message.operator, message.reason, row.ts_event_ns)
+                return row, _reset(row, message)
             case RiskEvent():
-                row.ts_event_ns = message.ts_event_ns
                 return row, _risk(row, message, limits)
             case GateEvidence():
                 return row, _evidence(row, message, limits)
@@ -116,13 +124,31 @@ def make(limits: KillLimits) -> Step:
     return step
 
 
+def _reset(row: SwitchRow, reset: ResetCommand) -> list[Out]:
+    oldest_ns = row.ts_event_ns - STANDING_NS
+    standing = [text for said_ns, text in row.standing.values() if said_ns >= oldest_ns]
+    if row.state is TradingState.HALTED and standing:
+        text = f"{reset.operator}'s reset is refused while this lasts: {'; '.join(standing)}"
+        return [_alert("RESET_REFUSED", "kill switch stays HALTED", text, row.ts_event_ns)]
+    row.fresh, row.letters, row.standing = {}, {}, {}
+    row.reset_ns, row.excused_ms = row.ts_event_ns, row.heard.get(LATENCY, 0.0)
+    row.base = breaches.baseline(row.risk) if row.risk is not None else None
+    return _set(row, TradingState.ACTIVE, reset.operator, reset.reason, row.ts_event_ns)
+
+
 def _risk(row: SwitchRow, risk: RiskEvent, limits: KillLimits) -> Sequence[Out]:
-    breach = breached(risk, limits) or stale(row, risk, limits)
-    if breach and row.state is not TradingState.HALTED:
-        return _trip(row, "risk", breach, risk.ts_event_ns)
+    row.risk, row.ts_event_ns = risk, risk.ts_event_ns
+    if row.base is not None:
+        breaches.go_on(row.base, risk, limits)
+    held = {"limits": breaches.unset(limits), "data": breaches.on_data(row.data_ns, risk, limits)}
+    row.standing |= {cause: (risk.ts_event_ns, text) for cause, text in held.items()}
+    row.standing = {cause: said for cause, said in row.standing.items() if said[1]}
+    outputs: list[Out] = []
+    for text in (held["limits"], breaches.on_risk(risk, limits, row.base), held["data"]):
+        outputs += _found(row, "risk", text.partition("=")[0], text, risk.ts_event_ns) if text else []
     if not row.announced:
-        return _set(row, row.state, row.by, row.reason, risk.ts_event_ns)
-    return ()
+        outputs += _set(row, row.state, row.by, row.reason, risk.ts_event_ns)
+    return outputs
 
 
 def _evidence(row: SwitchRow, evidence: GateEvidence, limits: KillLimits) -> Sequence[Out]:
@@ -136,11 +162,13 @@ def _evidence(row: SwitchRow, evidence: GateEvidence, limits: KillLimits) -> Seq
     if name is None:
         return UNCHANGED
     value, news = _since_reset(row, evidence)
-    limit = getattr(limits, name)
-    if row.state is TradingState.HALTED or (limit is not None and value <= limit):
-        return () if news else UNCHANGED
-    text = f"{name} is not set" if limit is None else f"{label_of(evidence)}={value:.6g} {name}={limit:g}"
-    return _trip(row, "evidence", text, evidence.ts_event_ns)
+    limit, label = getattr(limits, name), label_of(evidence)
+    if limit is not None and value <= limit:
+        return () if row.standing.pop(label, None) or news else UNCHANGED
+    text = f"{name} is not set" if limit is None else f"{label}={value:.6g} {name}={limit:g}"
+    if limit is None or (evidence.name not in COUNTS and evidence.name != LATENCY):
+        row.standing[label] = evidence.ts_event_ns, text
+    return _found(row, "evidence", label, text, evidence.ts_event_ns)
 
 
 def _since_reset(row: SwitchRow, evidence: GateEvidence) -> tuple[float, bool]:
@@ -170,55 +198,30 @@ def _dead_letter(row: SwitchRow, letter: DeadLetter, limits: KillLimits) -> Sequ
     if len(row.letters) <= (limit or 0):  # one above the limit is enough to know
         row.letters.setdefault(letter.source, row.ts_event_ns)
     count = len(row.letters)
-    if row.state is TradingState.HALTED or (limit is not None and count <= limit):
+    if limit is not None and count <= limit:
         return ()
     text = f"dead_letters_per_minute={count} dead_letters_per_minute_max={limit}, the last of {letter.source}"
-    return _trip(row, "dead letters", f"{text}: {letter.reason} {letter.field}", row.ts_event_ns)
+    return _found(row, "dead letters", "dead letters", f"{text}: {letter.reason} {letter.field}", row.ts_event_ns)
 
 
-def breached(risk: RiskEvent, limits: KillLimits) -> str:
-    """The first kill limit that is broken or not set, with its numbers; empty when none is."""
-    start_usd = risk.nav_usd - risk.pnl_usd
-    loss = -risk.pnl_usd / start_usd if start_usd > 0 else 1.0
-    if limits.loss_frac_max is None or limits.drawdown_frac_max is None or limits.psr_min is None:
-        return "a kill limit is not set"
-    if limits.loss_usd_max is None:
-        return "loss_usd_max is not set"
-    if limits.dead_letters_per_minute_max is None:
-        return "dead_letters_per_minute_max is not set"
-    if loss > limits.loss_frac_max:
-        return f"loss_frac={loss:.4f} loss_frac_max={limits.loss_frac_max}"
-    if -risk.pnl_usd > limits.loss_usd_max:
-        return f"loss_usd={-risk.pnl_usd:.2f} loss_usd_max={limits.loss_usd_max:g}"
-    if risk.drawdown_frac > limits.drawdown_frac_max:
-        return f"drawdown_frac={risk.drawdown_frac:.4f} drawdown_frac_max={limits.drawdown_frac_max}"
-    if risk.psr is not None and risk.psr < limits.psr_min:
-        return f"psr={risk.psr:.3f} psr_min={limits.psr_min} returns={risk.returns}"
-    return ""
+def _found(row: SwitchRow, by: str, cause: str, text: str, ts_event_ns: int) -> list[Out]:
+    """The switch trips; one that is HALTED stays so, and the person who is to reset it hears of each cause once."""
+    if cause in row.causes:
+        return []
+    row.causes.append(cause)
+    if row.state is TradingState.HALTED:
+        return [_alert("KILL_SWITCH", f"while the kill switch is HALTED: {by}", text, ts_event_ns)]
+    alert = _alert("KILL_SWITCH", f"kill switch tripped by {by}", text, ts_event_ns)
+    return [*_set(row, TradingState.HALTED, by, text, ts_event_ns), alert]
 
 
-def stale(row: SwitchRow, risk: RiskEvent, limits: KillLimits) -> str:
-    """Whether the whole market has gone quiet: the freshest record of all is that old while heartbeats go on."""
-    if limits.data_age_s_max is None:
-        return "data_age_s_max is not set"
-    age_s = (risk.ts_event_ns - row.data_ns) / 1e9
-    if row.data_ns and age_s > limits.data_age_s_max:
-        return f"data_age_s={age_s:.0f} data_age_s_max={limits.data_age_s_max:g}"
-    return ""
-
-
-def _trip(row: SwitchRow, by: str, reason: str, ts_event_ns: int) -> list[Out]:
-    alert = Alert(
-        severity="CRITICAL",
-        code="KILL_SWITCH",
-        subject=f"kill switch tripped by {by}",
-        text=reason,
-        owner="risk desk",
-        ts_ns=ts_event_ns,
-    )
-    return [*_set(row, TradingState.HALTED, by, reason, ts_event_ns), Out(ALERTS, alert.code, alert)]
+def _alert(code: str, subject: str, text: str, ts_event_ns: int) -> Out:
+    alert = Alert(severity="CRITICAL", code=code, subject=subject, text=text, owner="risk desk", ts_ns=ts_event_ns)
+    return Out(ALERTS, code, alert)
 
 
 def _set(row: SwitchRow, state: TradingState, by: str, reason: str, ts_event_ns: int) -> list[Out]:
+    if state is TradingState.ACTIVE:
+        row.causes = []
     row.state, row.by, row.reason, row.announced = state, by, reason, True
     return [Out(CONTROL, "switch", SwitchEvent(state=state, by=by, reason=reason, ts_event_ns=ts_event_ns))]

@@ -27,7 +27,7 @@ LEGAL: Final[dict[OrderState, frozenset[OrderState]]] = {
     S.PENDING_CANCEL: frozenset({S.ACKNOWLEDGED, S.PARTIALLY_FILLED, S.FILLED, S.CANCELLED, S.REJECTED, S.UNKNOWN}),
     S.UNKNOWN: _ANSWERS,
     # A fill may follow a cancel or a reject on the wire, and what was refused may revive; executions are the truth.
-    # UNKNOWN follows an end when a second broker order is found to work under the intent, and for nothing else.
+    # UNKNOWN follows an end when a snapshot has the order as one that works, or a second one under the intent.
     S.CANCELLED: frozenset({S.FILLED, S.UNKNOWN}),
     S.REJECTED: frozenset({S.ACKNOWLEDGED, S.PARTIALLY_FILLED, S.CANCELLED, S.FILLED, S.UNKNOWN}),
     S.FILLED: frozenset({S.UNKNOWN}),
@@ -76,7 +76,9 @@ class OrderRow:
     `command` has the terms in force, `amend` those that were asked for and are not settled, `amend_refusal` what the
     gateway said against them.
     `status_epoch` is the last session in which the gateway spoke of the order's state, `absent_epoch` the last one
-    whose snapshot did not have it; `status_filled_lots` what the gateway said is filled, `said_filled` that it is all.
+    whose snapshot did not have it; `status_filled_lots` what the gateway said is filled. `said_over` is the end that it
+    has named, and `said_reason` why, whose executions may still be to come; `settled_lots` what was said to be filled
+    when a named operator called it over all the same.
     `twins` has the last word on each broker order that carries this intent, once there is more than one.
     `cancelling` is why a cancel was asked for, None if none was; `cancel_epoch` the last session in which the gateway
     said that it has it, `cancel_again_ns` when READY last asked for it again. `ts_ns` is the time of the last report.
@@ -96,7 +98,9 @@ class OrderRow:
     reason: str = ""
     amend: AmendCommand | None = None
     amend_refusal: str = ""
-    said_filled: bool = False
+    said_over: OrderState | None = None
+    said_reason: str = ""
+    settled_lots: int = 0
     twins: dict[int, str] = field(default_factory=dict)
     cancelling: str | None = None
     cancel_epoch: int = 0
@@ -145,6 +149,11 @@ def report(row: OrderRow, ts_ns: int, update: dict[str, Any]) -> Out:
         "limit_price": command.limit_price,
     }
     return Out(EXEC_REPORTS, command.intent_id, ExecutionReport(**(fields | update)))
+
+
+def missing_lots(row: OrderRow) -> int:
+    """Lots that the gateway said are filled, and of which there is no execution and no operator's word."""
+    return row.status_filled_lots - max(row.filled_lots, row.settled_lots)
 
 
 def works(row: OrderRow) -> OrderState:

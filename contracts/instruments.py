@@ -34,6 +34,10 @@ class InstrumentSpec:
         """Price in currency of a whole number of ticks."""
         return ticks * self.tick_size
 
+    def nearest(self, price: Decimal) -> Decimal:
+        """The price on the tick grid, and above 0, that is nearest to any other."""
+        return max(round(price / self.tick_size), 1) * self.tick_size
+
     def ticks(self, price: Decimal) -> int:
         """Whole ticks of a price; ValueError when the price is not on the tick grid."""
         ticks = int(price / self.tick_size)

@@ -168,7 +168,7 @@ def test_only_an_order_that_works_and_has_lots_left_is_amended(facts: Any, reque
 def test_a_strategy_amends_and_cancels_its_own_orders_alone() -> None:
     front = working(limits=LIMITS.model_copy(update={"strategies": ("ofi", "pairs")}))
     assert decided(front, amend_intent(strategy="pairs"))[0].reasons == (D.ORDER_NOT_WORKING,)
-    assert decided(front, cancel_intent(strategy="pairs"))[0].reasons == (D.ORDER_NOT_WORKING,)
+    assert decided(front, cancel_intent(intent_id=f"{3:024x}", strategy="pairs"))[0].reasons == (D.ORDER_NOT_WORKING,)
 
 
 def test_one_amend_at_a_time_and_the_same_amend_once() -> None:
@@ -191,14 +191,24 @@ def test_until_an_amend_is_settled_the_larger_of_both_quantities_counts() -> Non
     assert front.state.working["SPY"].lots == 6
 
 
-def test_a_child_is_not_amended_to_more_than_it_was_cut() -> None:
+def test_a_child_is_not_amended_as_the_other_children_would_go_out_with_the_old_terms() -> None:
+    """The strategy asked for 300 lots and got 700: 300, and what the parent had left."""
     limits = LIMITS.model_copy(update={"order_notional_usd_max": 1e9, "position_notional_usd_max": 1e9})
     wide = limits.model_copy(update={"gross_notional_usd_max": 1e9, "net_notional_usd_max": 1e9})
     front = Front(limits=wide)
     front.decide(limit_intent(quantity_lots=700))
     front.tell(report(1, S.ACKNOWLEDGED, lots=320))
-    assert decided(front, amend_intent(lots=321))[0].reasons == (D.PARTICIPATION_EXCEEDS_MAXIMUM,)
-    assert decided(front, amend_intent(3, lots=300))[0].admitted
+    decision, commands = decided(front, amend_intent(lots=300))
+    assert (decision.reasons, commands) == ((D.ORDER_NOT_WORKING,), [])
+    assert "goes out in children; cancel it and ask anew" in decision.message
+    front.tell(report(1, S.FILLED, kind="FILL", fill=320, lots=320), risk(-1), mark(later=1))
+    child = front.commands[-1]
+    front.tell(report(1, S.ACKNOWLEDGED, intent_id=child.intent_id, order_id=child.order_id, lots=320))
+    for number, named in ((3, child.intent_id), (4, f"{1:024x}")):
+        request = amend_intent(number, lots=300 + number).model_copy(update={"amends": named})
+        decision, commands = decided(front, request)
+        assert (decision.reasons, commands) == ((D.ORDER_NOT_WORKING,), [])
+        assert "goes out in children" in decision.message
 
 
 def test_a_cancel_is_denied_by_no_limit_and_no_state() -> None:
@@ -210,7 +220,7 @@ def test_a_cancel_is_denied_by_no_limit_and_no_state() -> None:
     assert isinstance(command_, CancelCommand)
     assert command_.intent_id == f"{1:024x}"
     assert front.state is not None
-    assert front.state.rate.count == 2, "C4: it counts as a message"
+    assert sum(front.state.rate.values()) == 2, "C4: it counts as a message"
 
 
 # ---- order types -----------------------------------------------------------------------------------------------------
@@ -421,3 +431,20 @@ def test_whatever_happens_around_an_amend_every_fill_is_booked_and_it_is_sent_at
 def test_the_terms_of_a_market_order_are_never_compared_with_a_price() -> None:
     life = Life(sent(), status("Submitted").model_copy(update={"order_lots": SIZE}), order_type="MARKET")
     assert (life.order.command, life.alerts) == (command(order_type="MARKET"), [])
+
+
+def test_an_order_of_yesterday_is_amended_by_the_age_of_its_amend() -> None:
+    """The sender lets nothing out that is older than 20 s: held against the order's own age no amend went out."""
+    life = Life(sent(), status("Submitted"))
+    later = AmendCommand(
+        intent_id=INTENT,
+        amend_id=AMEND,
+        instrument="SPY",
+        quantity_lots=50,
+        limit_price=Decimal("600.00"),
+        ts_ingest_ns=NOW_NS + 86_400_000_000_000,
+    )
+    life.hear(later)
+    (effect,) = life.effects[1:]
+    assert isinstance(effect, AmendOrder)
+    assert (effect.command.ts_ingest_ns, life.order.command.ts_ingest_ns) == (later.ts_ingest_ns, NOW_NS)

@@ -317,3 +317,10 @@ def test_whatever_the_gateway_says_the_books_hold(seed: Any) -> None:
 def test_a_session_that_is_not_ready_says_nothing_about_orders() -> None:
     syncing = ready(2).model_copy(update={"state": SessionState.SYNCING})
     assert Life(*SUBMITTED, syncing).order.state is S.ACKNOWLEDGED
+
+
+def test_a_cancel_that_is_asked_for_again_and_again_is_sent_once() -> None:
+    """Each took from the reserve that a kill needs; the first is on its way, and READY asks again if it was lost."""
+    wish = CancelCommand(intent_id=INTENT, reason="ofi asks for it")
+    life = Life(sent(), status("Submitted"), *[wish] * 300)
+    assert life.effects[1:] == [CancelOrder(7, INTENT)]
