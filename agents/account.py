@@ -4,7 +4,8 @@ The sides are compared as they were when a snapshot was complete, and at every d
 of its own. A drop copy counts once the trading session has shown itself alive after it: all executions from before it
 are on the log then. While orders fill the two are apart for some milliseconds, so it opens a break only if the one
 before it found the same difference; and as a fill in between can make them look equal, a break ends only with two drop
-copies in a row that agree, or by a named operator. While it is open its instrument is locked.
+copies in a row that agree, or by a named operator. While it is open its instrument is locked. Drop copies that stay
+away while the session is READY are an alert: nobody looks on any more.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from agents import ledger, traded
 from agents.spec import UNCHANGED, Out, Record
 from contracts.breaks import PositionBreak
-from contracts.controls import Alert, GateEvidence, ResolveCommand, RiskEvent
+from contracts.controls import EVIDENCE_MAX, Alert, GateEvidence, ResolveCommand, RiskEvent
 from contracts.orders import (
     AccountValue,
     BrokerAccount,
@@ -31,6 +32,9 @@ from contracts.orders import (
 from contracts.topics import ACCOUNT_VALUES, ALERTS, BROKER_EVENTS, EXEC_REPORTS, GATE_EVIDENCE
 from tables.rows import TableSpec
 
+COPY_NS: Final = 10_000_000_000
+"""A drop copy comes every 2 s; the connection that brings it is made anew within a few more."""
+
 Source = Literal["snapshot", "drop_copy", "operator"]
 
 
@@ -40,7 +44,9 @@ class AccountRow:
 
     `complete` has the last epoch whose READY has come on each of the two topics, and `sides` the positions as of then;
     `copy` is a drop copy that waits for its session, `suspected` the differences that the last one found, `breaks` the
-    open ones, `own_cash` our side of the cash, `trades` both sides of what was bought and sold.
+    open ones, `own_cash` our side of the cash, `trades` both sides of what was bought and sold. `copy_ns` is when
+    the wait for the next drop copy began, by the clock of the session alone, 0 before its next word; `copy_away` is set
+    once it was told that none comes.
     """
 
     account: str = ""
@@ -57,6 +63,8 @@ class AccountRow:
     own_cash: ledger.CashLedger = field(default_factory=ledger.CashLedger)
     health: dict[str, float] = field(default_factory=dict)
     trades: traded.TradedLedger = field(default_factory=traded.TradedLedger)
+    copy_ns: int = 0
+    copy_away: bool = False
 
 
 ACCOUNT = TableSpec("account", AccountRow, "broker's account values and positions beside our own, one row")
@@ -91,6 +99,7 @@ def step(state: AccountRow | None, record: Record) -> tuple[AccountRow, Sequence
         case SessionEvent():
             return state, _session(state, message, record.topic)
         case DropCopy():
+            state.copy_ns, state.copy_away = 0, False
             state.copy = message if state.session is SessionState.READY else None
         case SessionHealth():
             state.health = {
@@ -99,8 +108,10 @@ def step(state: AccountRow | None, record: Record) -> tuple[AccountRow, Sequence
                 "execution.acknowledgement_ms_p95": message.acknowledgement_ms_p95 or 0.0,
             }
             copy, state.copy = state.copy, None
+            outputs = _copies_stay_away(state, message)
             if copy is not None and message.state is SessionState.READY and _complete(state):
-                return state, _drop_copy(state, copy)
+                outputs += _drop_copy(state, copy)
+            return state, outputs
         case RiskEvent():
             return state, _evidence(state, message.ts_event_ns)
         case ResolveCommand() if message.cash:
@@ -132,6 +143,8 @@ def _session(state: AccountRow, session: SessionEvent, topic: str) -> Sequence[O
     """A snapshot begins with SYNCING. With READY on both topics all positions and all executions of it are here."""
     if topic == BROKER_EVENTS.name:
         state.session, state.copy = session.state, None
+        if session.state is SessionState.CONNECTING:
+            state.copy_ns = 0
         if session.state is SessionState.SYNCING:
             state.broker_positions = {}
     if session.state is not SessionState.READY:
@@ -170,10 +183,24 @@ def _drop_copy(state: AccountRow, copy: DropCopy) -> list[Out]:
     return outputs
 
 
+def _copies_stay_away(state: AccountRow, health: SessionHealth) -> list[Out]:
+    """The session works, and nobody compares: one alert an outage of the drop copy."""
+    state.copy_ns = state.copy_ns or health.ts_ns
+    away_ns = health.ts_ns - state.copy_ns
+    if health.state is not SessionState.READY or state.copy_away or away_ns < COPY_NS:
+        return []
+    state.copy_away = True
+    text = f"no drop copy for {away_ns / 1e9:.0f} s: positions and executions are compared in snapshots alone"
+    return [_alert("CRITICAL", "DROP_COPY_AWAY", "drop copy", text, health.ts_ns)]
+
+
 def _resolve(state: AccountRow, resolve: ResolveCommand, name: str) -> Sequence[Out]:
-    """A named operator says that the broker is right."""
+    """A named operator says that the broker is right; what the broker has is known between two snapshots alone."""
     if name not in state.breaks:
         return UNCHANGED
+    if state.session is not SessionState.READY or not _complete(state):
+        text = f"asked by {resolve.operator} while the session is not READY: ask again when it is"
+        return [_alert("WARNING", "RESOLVE_REFUSED", f"position of {name}", text, resolve.ts_ns)]
     lots = state.broker_positions.get(name, 0)
     state.own_positions[name] = lots
     state.trades.agreed.pop(name, None)
@@ -201,15 +228,13 @@ def _open(
     found = PositionBreak(
         instrument=name, own_lots=own, broker_lots=broker, open=True, source=source, reason=text, ts_ns=ts_ns
     )
-    alert = Alert(
-        severity="CRITICAL",
-        code="POSITION_BREAK",
-        subject=f"position of {name}",
-        text=f"{text}, seen in the {source.replace('_', ' ')}; {name} is locked",
-        owner="trading desk",
-        ts_ns=ts_ns,
-    )
-    return [Out(EXEC_REPORTS, name, found), Out(ALERTS, alert.code, alert)]
+    text = f"{text}, seen in the {source.replace('_', ' ')}; {name} is locked"
+    return [Out(EXEC_REPORTS, name, found), _alert("CRITICAL", "POSITION_BREAK", f"position of {name}", text, ts_ns)]
+
+
+def _alert(severity: Literal["WARNING", "CRITICAL"], code: str, subject: str, text: str, ts_ns: int) -> Out:
+    alert = Alert(severity=severity, code=code, subject=subject, text=text, owner="trading desk", ts_ns=ts_ns)
+    return Out(ALERTS, code, alert)
 
 
 def _close(state: AccountRow, name: str, lots: int, source: Source, reason: str, ts_ns: int) -> list[Out]:
@@ -226,9 +251,14 @@ def _evidence(state: AccountRow, ts_event_ns: int) -> list[Out]:
     breaks = {
         "execution.position_breaks": float(len(state.breaks)),
         "execution.cash_breaks": float(state.own_cash.open),
+        "execution.drop_copy_away": float(state.copy_away),
     }
     facts = breaks | state.health
     return [
-        Out(GATE_EVIDENCE, "5", GateEvidence(stage=5, name=name, value=value, ts_event_ns=ts_event_ns))
+        Out(
+            GATE_EVIDENCE,
+            "5",
+            GateEvidence(stage=5, name=name, value=min(value, EVIDENCE_MAX), ts_event_ns=ts_event_ns),
+        )
         for name, value in facts.items()
     ]

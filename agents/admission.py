@@ -9,16 +9,16 @@ instrument's orders are over. An amend of a working order passes the controls of
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from agents.controls import clock, facts, journal
+from agents.controls import clock, counters, facts, journal
 from agents.controls.case import Case, Finding, Identity, cap_ticks
 from agents.controls.checks import findings, order_id_left
-from agents.controls.exposure import share_lots
-from agents.controls.state import AdmissionState, Mark, Parent, Working
+from agents.controls.exposure import left_lots
+from agents.controls.overrides import in_force
+from agents.controls.state import AdmissionState, Mark, Parent, Working, digest
 from agents.parameters import Limits, Market
 from agents.spec import Out, Record, Step
 from contracts.controls import FLATTEN, Denial, KillCommand, covers
@@ -84,18 +84,21 @@ class Admission:
         outputs = facts.learn(state, message, self._limits)
         if isinstance(message, KillCommand):
             outputs += _cancel_children(state, message)
+            for name, working in state.working.items():
+                # What the kill covers the latch cancels, with one message for the whole account.
+                if not covers(message.scope, working.strategy, name, working.intent_id):
+                    outputs += _make_way(state, name)
         if isinstance(message, SignalEvent | ExecutionReport):
             outputs += self._go_on(state, message.instrument, record.input)
         return state, outputs
 
     def decide(self, state: AdmissionState, intent: OrderIntent, source: Input) -> list[Out]:
         """Admit or deny one intent; either way there is a decision record, chained to the one before."""
-        limits = facts.in_force(state, self._limits)
-        share = share_lots(state, intent, limits)
-        lots = min(intent.quantity_lots, share or intent.quantity_lots)
+        limits = in_force(state, self._limits)
+        lots = min(intent.quantity_lots, left_lots(state, intent, limits) or intent.quantity_lots)
         case = self._case(state, intent, limits, lots)
         found = findings(case)
-        state.parents.pop(intent.instrument, None)
+        _supersede(state, intent, found)
         outputs: list[Out] = []
         if not found:
             parent = Parent(intent, lots, 1) if lots < intent.quantity_lots else None
@@ -125,13 +128,14 @@ class Admission:
             limit_price=amend.limit_price,
             time_in_force="DAY",
         )
-        limits = facts.in_force(state, self._limits)
+        limits = in_force(state, self._limits)
         lots = amend.quantity_lots - (working.filled_lots if working is not None else 0)
         case = self._case(state, terms, limits, lots, amend)
         found = findings(case)
         record = self._decided(case, amend, source, found, f"admitted as an amend of intent {amend.amends}")
         if found or working is None:
             return [record]
+        counters.take_lots(state, amend.instrument, case.added_lots, self._bucket_ns)
         working.amend_id, working.amend_lots = amend.intent_id, amend.quantity_lots
         command = AmendCommand(
             intent_id=amend.amends,
@@ -144,7 +148,7 @@ class Admission:
         return [record, Out(ORDER_COMMANDS, amend.amends, command)]
 
     def _cancel(self, state: AdmissionState, cancel: CancelIntent, source: Input) -> list[Out]:
-        """A cancel makes the desk safer, so no limit denies it: only that its strategy has no such order.
+        """A cancel makes the desk safer, so no limit denies it, only that there is no such order or it comes again.
 
         One that names an intent which goes out in children, or one of these, ends all of it: the child that works, and
         those to come also while none works.
@@ -155,24 +159,29 @@ class Admission:
             and cancel.cancels in (working.intent_id, working.parent_id)
             and working.strategy in ("", cancel.strategy)
         )
-        goes_on = parent is not None and parent.intent.strategy == cancel.strategy and _names(cancel.cancels, parent)
-        found: list[Finding] = []
-        if not works and not goes_on:
+        goes_on = parent is not None and parent.intent.strategy == cancel.strategy and parent.names(cancel.cancels)
+        age_ns = counters.cancel_age_ns(state, working) if works and working is not None else None
+        works = works and age_ns is None
+        found = _cancel_findings(state, cancel, None if goes_on else age_ns)
+        if not found and not works and not goes_on:
             found = [(Denial.ORDER_NOT_WORKING, f"no order of intent {cancel.cancels} and {cancel.strategy} works")]
         ends = " and ".join(["its working order"] * works + ["its children to come"] * goes_on)
         text = f"admitted as a cancel of intent {cancel.cancels}: {ends}"
         outputs = [journal.decision(state, cancel, source, found, self._shown, self._identity, text)]
+        if found:
+            return outputs  # and is not remembered: a storm of cancels would make the row too large to write
+        counters.remember_intent(state, cancel.intent_id, self._oldest_ns(state, in_force(state, self._limits)))
         if goes_on:
             del state.parents[cancel.instrument]
         if works and working is not None:
-            journal.count_message(state)
-            command = CancelCommand(intent_id=working.intent_id, reason=f"{cancel.strategy} asks for it")
-            outputs.append(Out(ORDER_COMMANDS, working.intent_id, command))
+            outputs.append(_ask_for_cancel(state, working, f"{cancel.strategy} asks for it"))
         return outputs
 
     def _go_on(self, state: AdmissionState, instrument: str, source: Input) -> list[Out]:
         """What waits for this instrument to be free: its end by a kill, or the next child of a parent."""
-        if state.session is not SessionState.READY or instrument in state.working or state.in_doubt(instrument):
+        if instrument in state.working:
+            return _make_way(state, instrument)
+        if state.session is not SessionState.READY or state.in_doubt(instrument):
             return []
         if state.flattened(instrument):
             return self._flatten(state, instrument, source)
@@ -185,26 +194,31 @@ class Admission:
         return self._next_child(state, parent, mark, source)
 
     def _next_child(self, state: AdmissionState, parent: Parent, mark: Mark, source: Input) -> list[Out]:
-        """One child a bucket, of its own time and by the same checks as any intent; one denied ends its parent."""
+        """One child a bucket, of its own time and by the same checks as any intent; one denied ends its parent.
+
+        It waits while nothing is left of the share of this bucket.
+        """
         intent, now_ns = parent.intent, mark.ts_event_ns
-        left = intent.quantity_lots - parent.sent_lots
+        left = parent.left_lots
         bucket = (now_ns - intent.ts_event_ns) // self._bucket_ns
         if left <= 0 or bucket > PARENT_LIFE_BUCKETS:
             del state.parents[intent.instrument]
             return []
-        if parent.children > bucket:
+        limits = in_force(state, self._limits)
+        share = left_lots(state, intent, limits)
+        if parent.children > bucket or share == 0:
             return []
-        limits = facts.in_force(state, self._limits)
         child = intent.model_copy(
             update={
-                "intent_id": _child_id(intent.intent_id, parent.children),
-                "quantity_lots": min(left, share_lots(state, intent, limits) or left),
+                "intent_id": parent.child_id(parent.children),
+                "quantity_lots": min(left, share or left),
                 "position_lots": state.positions.get(intent.instrument, 0),
                 "ts_event_ns": now_ns,
                 "ts_ingest_ns": max(intent.ts_ingest_ns, mark.ts_ingest_ns),
             }
         )
         case = self._case(state, child, limits, child.quantity_lots)
+        case.parent_id = intent.intent_id
         found = findings(case)
         outputs: list[Out] = []
         if found:
@@ -222,17 +236,18 @@ class Admission:
         lot. What is in doubt does, as closing it could open the opposite.
         """
         position, mark = state.positions.get(instrument, 0), state.marks.get(instrument)
-        if position == 0 or mark is None or mark.halted or self._limits.collar_frac is None:
+        limits = in_force(state, self._limits)
+        if position == 0 or mark is None or mark.halted or limits.collar_frac is None:
             return []
         if any(covers(scope, FLATTEN, instrument, "") for scope in state.kills.keys() - state.flattening.keys()):
             return []  # it would not go out, and be asked for again at the next mark
         side: Side = "SELL" if position > 0 else "BUY"
         intent = OrderIntent(
-            intent_id=_digest(f"flatten|{instrument}|{mark.ts_event_ns}|{position}"),
+            intent_id=digest(f"flatten|{instrument}|{mark.ts_event_ns}|{position}"),
             strategy=FLATTEN,
             instrument=instrument,
             side=side,
-            quantity_lots=min(abs(position), self._limits.order_lots_max or QUANTITY_MAX, QUANTITY_MAX),
+            quantity_lots=min(abs(position), limits.order_lots_max or QUANTITY_MAX, QUANTITY_MAX),
             arrival_bid_ticks=mark.bid_ticks,
             arrival_ask_ticks=mark.ask_ticks,
             position_lots=position,
@@ -244,7 +259,7 @@ class Admission:
         )
         if intent.intent_id in state.recent:
             return []
-        case = self._case(state, intent, self._limits, intent.quantity_lots)
+        case = self._case(state, intent, limits, intent.quantity_lots)
         if found := order_id_left(case):
             return [self._decided(case, intent, source, found)]
         command = self._admit(case, None, sent_before=0, reduces=True)
@@ -276,6 +291,7 @@ class Admission:
             parent_lots=parent.intent.quantity_lots if parent else 0,
             parent_sent_lots=sent_before,
         )
+        counters.take_lots(state, intent.instrument, case.lots, self._bucket_ns)
         state.next_order_id += 1
         state.admitted += 1
         state.working[intent.instrument] = Working(
@@ -292,45 +308,65 @@ class Admission:
     ) -> Out:
         """Count and record a decision; what is older than any intent may be is forgotten."""
         limits = case.limits
-        buckets = (limits.intent_age_buckets_max or 0) + PARENT_LIFE_BUCKETS
-        journal.remember(case, found, clock.event_ns(case.state) - self._bucket_ns * buckets)
+        counters.remember(case, found, self._oldest_ns(case.state, limits))
         text = admitted or self._admitted(case.state)
         shown = self._shown if limits is self._limits else journal.shown(limits)
         adv_lots = (limits.adv_lots or {}).get(case.intent.instrument)
         if adv_lots is not None:
             shown = {**shown, "adv_lots": str(adv_lots)}
-        return journal.decision(case.state, request, source, found, shown, self._identity, text)
+        return journal.decision(case.state, request, source, found, shown, self._identity, text, case)
+
+    def _oldest_ns(self, state: AdmissionState, limits: Limits) -> int:
+        """What was decided before then is too old to come again."""
+        buckets = (limits.intent_age_buckets_max or 0) + PARENT_LIFE_BUCKETS
+        return clock.event_ns(state) - self._bucket_ns * buckets
 
     def _admitted(self, state: AdmissionState) -> str:
         return f"admitted as order {state.next_order_id - 1}"
 
 
+def _supersede(state: AdmissionState, intent: OrderIntent, found: list[Finding]) -> None:
+    """A strategy's newer intent takes the place of what is left of its parent; one that came before does not."""
+    parent = state.parents.get(intent.instrument)
+    again = any(reason in (Denial.DUPLICATE_INTENT, Denial.DUPLICATE_CONTENT) for reason, _ in found)
+    if parent is not None and (parent.left_lots <= 0 or (parent.intent.strategy == intent.strategy and not again)):
+        del state.parents[intent.instrument]
+
+
+def _cancel_findings(state: AdmissionState, cancel: CancelIntent, age_ns: int | None) -> list[Finding]:
+    """What was asked for already is no news to the gateway, which counts each message; a flatten is nobody's to end."""
+    if cancel.strategy == FLATTEN:
+        return [(Denial.STRATEGY_NOT_ALLOWED, f"strategy={FLATTEN}: a reset, by name, ends a flatten")]
+    if cancel.intent_id in state.recent:
+        return [(Denial.DUPLICATE_INTENT, "the same intent was decided before")]
+    if age_ns is None:
+        return []
+    numbers = f"cancel_age_s={age_ns / 1e9:.10g} cancel_again_s={counters.CANCEL_AGAIN_NS / 1e9:.10g}"
+    return [(Denial.DUPLICATE_INTENT, f"{numbers}: the cancel of {cancel.cancels} is on its way")]
+
+
+def _ask_for_cancel(state: AdmissionState, working: Working, reason: str) -> Out:
+    """The cancel of an order that works; it counts as a message."""
+    counters.count_message(state)
+    working.cancel_ns = clock.event_ns(state)
+    return Out(ORDER_COMMANDS, working.intent_id, CancelCommand(intent_id=working.intent_id, reason=reason))
+
+
 def _cancel_children(state: AdmissionState, kill: KillCommand) -> list[Out]:
     """A kill of an intent that goes out in children covers the one that works, which has a name of its own."""
     return [
-        Out(
-            ORDER_COMMANDS,
-            working.intent_id,
-            CancelCommand(intent_id=working.intent_id, reason=f"{kill.operator} killed intent {working.parent_id}"),
-        )
+        _ask_for_cancel(state, working, f"{kill.operator} killed intent {working.parent_id}")
         for working in state.working.values()
         if working.parent_id and kill.scope == f"order:{working.parent_id}"
     ]
 
 
-def _names(intent_id: str, parent: Parent) -> bool:
-    """Whether it is the intent itself or one of the children that went out."""
-    own = parent.intent.intent_id
-    return intent_id == own or any(intent_id == _child_id(own, number) for number in range(1, parent.children))
-
-
-def _child_id(parent_id: str, number: int) -> str:
-    """The intent of a child; the first one, number 0, has that of its parent."""
-    return _digest(f"{parent_id}|{number}")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+def _make_way(state: AdmissionState, instrument: str) -> list[Out]:
+    """A flatten waits for no order of another strategy: one that rests for the day may fill after all was closed."""
+    working, why = state.working[instrument], state.flattened(instrument)
+    if not why or working.strategy == FLATTEN or counters.cancel_age_ns(state, working) is not None:
+        return []
+    return [_ask_for_cancel(state, working, f"it is in the way of a flatten: {why}")]
 
 
 def _cap(case: Case) -> Decimal:

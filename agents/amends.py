@@ -72,7 +72,7 @@ def named_terms(row: OrderRow, status: BrokerStatus) -> list[Any]:
         return settle(row, "", status.ts_ns)
     known = (row.command.quantity_lots, row.command.limit_price)
     kept = (named[0], INSTRUMENTS[row.command.instrument].nearest(named[1]))
-    if kept == known or row.command.order_type == "MARKET":
+    if kept == known:
         return []
     # A command is on our tick grid, which a hand at the terminal need not know.
     row.command = row.command.model_copy(update={"quantity_lots": kept[0], "limit_price": kept[1]})

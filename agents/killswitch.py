@@ -133,7 +133,8 @@ def _reset(row: SwitchRow, reset: ResetCommand) -> list[Out]:
     row.fresh, row.letters, row.standing = {}, {}, {}
     row.reset_ns, row.excused_ms = row.ts_event_ns, row.heard.get(LATENCY, 0.0)
     row.base = breaches.baseline(row.risk) if row.risk is not None else None
-    return _set(row, TradingState.ACTIVE, reset.operator, reset.reason, row.ts_event_ns)
+    state = TradingState.REDUCING if reset.reducing else TradingState.ACTIVE
+    return _set(row, state, reset.operator, reset.reason, row.ts_event_ns)
 
 
 def _risk(row: SwitchRow, risk: RiskEvent, limits: KillLimits) -> Sequence[Out]:
@@ -221,7 +222,7 @@ def _alert(code: str, subject: str, text: str, ts_event_ns: int) -> Out:
 
 
 def _set(row: SwitchRow, state: TradingState, by: str, reason: str, ts_event_ns: int) -> list[Out]:
-    if state is TradingState.ACTIVE:
+    if state is not TradingState.HALTED:
         row.causes = []
     row.state, row.by, row.reason, row.announced = state, by, reason, True
     return [Out(CONTROL, "switch", SwitchEvent(state=state, by=by, reason=reason, ts_event_ns=ts_event_ns))]

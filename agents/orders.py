@@ -93,7 +93,6 @@ class OrderRow:
     status_epoch: int = 0
     status_filled_lots: int = 0
     absent_epoch: int = 0
-    sent_epoch: int = 0
     resends: int = 0
     reason: str = ""
     amend: AmendCommand | None = None

@@ -17,6 +17,14 @@ class PlaceOrder(NamedTuple):
     epoch: int = 0
 
 
+class CountChild(NamedTuple):
+    """This child of a parent was at the gateway before: a process that has just started does not know it."""
+
+    parent_id: str
+    order_id: int
+    lots: int
+
+
 class AmendOrder(NamedTuple):
     """Give a working order the quantity and the price of this command, under the id that it has."""
 
@@ -53,6 +61,9 @@ class Broker(Protocol):
         Nothing is done while the session is not READY, or another than `epoch`, and with a new order while its READY is
         not reconciled: READY asks for all that is still to be sent.
         """
+
+    def count(self, parent_id: str, order_id: int, lots: int) -> None:
+        """Hold these lots against their parent, as if this process had sent them."""
 
     def reconciled(self, epoch: int) -> None:
         """READY of this session has reached every order."""

@@ -57,17 +57,27 @@ def parser() -> argparse.ArgumentParser:
     kill.add_argument("--rollback", action="store_true", help="cancel all, flatten, disconnect, keep the logs")
     lift = commands.add_parser("reset", help="allow trading again after a kill")
     lift.add_argument("--scope", default="account")
+    lift.add_argument("--reducing", action="store_true", help="only orders that make a position smaller, until a reset")
     settle = commands.add_parser("resolve", help="settle an UNKNOWN or overfilled order, or take the broker's side")
     which = settle.add_mutually_exclusive_group(required=True)
     which.add_argument("--intent", help="the intent id of an order that is over")
     which.add_argument("--instrument", help="an instrument whose position is the broker's")
     which.add_argument("--cash", action="store_true", help="the account's cash is the broker's")
-    for command in (kill, lift, settle):
+    change = commands.add_parser(
+        "override", help="another value for one limit, for some hours; raising takes two names"
+    )
+    change.add_argument("--limit", required=True, help="a limit of the settings, such as order_lots_max")
+    change.add_argument("--value", required=True, type=float)
+    change.add_argument("--hours", required=True, type=float, help="of event time, 24 at most")
+    change.add_argument("--approver", default="", help="a second person, without whom nothing is raised")
+    for command in (kill, lift, settle, change):
         command.add_argument("--operator", required=True, help="your name")
         command.add_argument("--reason", required=True)
     explain = commands.add_parser("explain", help="the story of one order, from the quote to the fill")
     explain.add_argument("intent_id", nargs="?", default="")
-    explain.add_argument("--verify", action="store_true", help="check the hash chain of all decisions instead")
+    log = explain.add_mutually_exclusive_group()
+    log.add_argument("--verify", action="store_true", help="check the hash chain of all decisions instead")
+    log.add_argument("--export", metavar="FILE", help="and write them to a new file, a JSON line each, oldest first")
     commands.add_parser("study", help="order flow against returns on one source, as a page with plots")
     return top
 
@@ -122,7 +132,11 @@ def run(options: argparse.Namespace) -> int:
         from app import doctor
 
         return doctor.main()
-    if options.command in ("kill", "reset", "resolve", "explain"):
+    if options.command == "explain":
+        from app import explain, settings
+
+        return explain.main(settings.load(), options.intent_id, verify=options.verify, export=options.export)
+    if options.command in ("kill", "reset", "resolve", "override"):
         return operate(options)
     from app import topics
 
@@ -131,19 +145,21 @@ def run(options: argparse.Namespace) -> int:
 
 def operate(options: argparse.Namespace) -> int:
     """Commands of an operator on a running desk."""
-    from app import explain, kill, killfile, settings
+    from app import kill, killfile, operators, override, settings
 
-    desk = settings.load()
-    if options.command == "explain":
-        return explain.main(desk, options.intent_id, verify=options.verify)
+    reach = settings.reach()
+    who = options.operator, options.reason
     if options.command == "kill":
         flatten = options.flatten or options.rollback
-        return kill.kill(
-            desk, killfile.Kill(options.scope, options.operator, options.reason, flatten, options.rollback)
-        )
+        order = killfile.Kill(options.scope, *who, flatten, options.rollback)
+        return kill.kill(reach, order, settings.strategies())
     if options.command == "reset":
-        return kill.reset(desk, options.scope, options.operator, options.reason)
-    return kill.resolve(desk, options.intent, options.instrument, options.operator, options.reason, cash=options.cash)
+        return operators.reset(reach, options.scope, *who, settings.strategies(), reducing=options.reducing)
+    if options.command == "override":
+        return override.override(
+            reach, options.limit, options.value, options.hours, options.operator, options.approver, options.reason
+        )
+    return operators.resolve(reach, options.intent, options.instrument, *who, cash=options.cash)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import faust
 
-from agents.ports import AmendOrder, Broker, CancelAll, CancelOrder, Latch, PlaceOrder
+from agents.ports import AmendOrder, Broker, CancelAll, CancelOrder, CountChild, Latch, PlaceOrder
 from agents.spec import SENT_HEADER
 from app import killfile
 from app.settings import Settings
@@ -108,6 +108,8 @@ async def carry_out(broker: Broker, wanted: Sequence[Any]) -> None:
                 await broker.place(command, epoch)
             case SessionEvent(state=SessionState.READY, epoch=epoch):
                 broker.reconciled(epoch)
+            case CountChild(parent_id, order_id, lots):
+                broker.count(parent_id, order_id, lots)
             case AmendOrder(command):
                 await broker.amend(command)
             case CancelOrder(order_id, intent_id):

@@ -1,168 +1,123 @@
 """`python -m app explain INTENT_ID`: the story of one order, from the quote to the fill, read from the topics alone.
 
-`--verify` checks the chain of decisions: each record's hash is that of its content, and holds the hash before it.
+It is asked for by the intent of the order, of a child, of an amend or of a cancel. What kills, resets and the switch
+had to do with it is part of it. `--verify` checks the chain of decisions, `--export FILE` keeps a copy of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
-
-from agents.controls.journal import chain_hash
+from app import decisionlog
 from app.decoding import UnreadableError, read
+from app.history import History, HistoryError, history
 from app.settings import Settings
+from app.story import Circle, Entry, Interventions, tell
+from connectors.kafka.access import Access
 from contracts import topics as t
-from contracts.base import Message
-from contracts.controls import DecisionRecord
-from contracts.orders import (
-    AmendCommand,
-    AmendIntent,
-    BrokerCommission,
-    BrokerExecution,
-    BrokerStatus,
-    CancelCommand,
-    CancelIntent,
-    ExecutionReport,
-    Input,
-    OrderCommand,
-    OrderIntent,
-    OrderSent,
-)
+from contracts.orders import Input
 
-STORY: Final = (t.ORDER_INTENTS, t.DECISIONS, t.ORDER_COMMANDS, t.BROKER_EVENTS, t.EXEC_REPORTS)
-KAFKA_S: Final = 30.0
+LINKS: Final = (t.ORDER_INTENTS, t.DECISIONS, t.ORDER_COMMANDS)
+"""They say which intents belong together."""
+
+DEEDS: Final = (t.BROKER_EVENTS, t.EXEC_REPORTS)
+"""What became of an order: by far the most records, of which only those since its intent are read."""
+
+INTENT_ID: Final = re.compile(r"[0-9a-f]{24}")
+MARGIN_MS: Final = 60_000
+"""Clocks of the desk's machines are no further apart than this."""
 
 
-def main(settings: Settings, intent_id: str, *, verify: bool) -> int:
+def main(settings: Settings, intent_id: str, *, verify: bool, export: str | None = None) -> int:
     """Print the story or the result of the check; 1 when there is none, or the chain is broken."""
+    access = settings.kafka.access
     try:
-        records = asyncio.run(_read(settings, (t.DECISIONS,) if verify else STORY))
-    except (KafkaError, OSError, TimeoutError) as error:
-        return _fail(f"Kafka does not answer at {settings.kafka.bootstrap} ({error}); is it up?")
-    if verify:
-        faults = broken_links([message for _, message in records])
-        sys.stdout.write("".join(f"{fault}\n" for fault in faults) or f"{len(records)} decisions, the chain is whole\n")
-        return 1 if faults else 0
-    story = tell(records, intent_id)
+        if export is not None:
+            return _export(access, Path(export))
+        if verify:
+            return _judge(asyncio.run(decisionlog.check(access)))
+        if INTENT_ID.fullmatch(intent_id) is None:
+            return _fail(f"{intent_id!r} is no intent id: it is 24 hexadecimal digits; or ask to --verify or --export")
+        story = asyncio.run(_told(access, intent_id))
+    except HistoryError as error:
+        return _fail(str(error))
     if not story:
-        return _fail(f"no record names the intent {intent_id}; ids have 24 characters, and the topics keep some days")
+        return _fail(f"no record names the intent {intent_id}; decisions are kept for 30 days")
     sys.stdout.write("\n".join(story) + "\n")
     return 0
 
 
-def broken_links(decisions: Sequence[Any]) -> list[str]:
-    """What is wrong with the chain, one line each. A record that came twice, after a crash, is one link."""
-    faults: list[str] = []
-    last: DecisionRecord | None = None
-    seen: set[str] = set()
-    for record in decisions:
-        if record.record_hash in seen:
-            continue
-        seen.add(record.record_hash)
-        if record.record_hash != chain_hash(record):
-            faults.append(f"decision on {record.intent_id}: its hash is not that of its content")
-        if last is not None and record.previous_hash != last.record_hash:
-            faults.append(f"decision on {record.intent_id}: it does not follow the decision on {last.intent_id}")
-        last = record
-    return faults
-
-
-def tell(records: Sequence[tuple[Input, Any]], intent_id: str) -> list[str]:
-    """The story of one intent, a line for each record that names it or a child of it; a child's begins with the intent
-    it was cut from."""
-    commands = [message for _, message in records if isinstance(message, OrderCommand)]
-    parents = {command.parent_id for command in commands if command.intent_id == intent_id}
-    told = {intent_id} | {command.intent_id for command in commands if command.parent_id == intent_id}
-    lines: list[str] = []
-    for source, message in records:
-        named = {getattr(message, name, None) for name in ("intent_id", "amends", "cancels")}
-        if told & named or (isinstance(message, OrderIntent) and message.intent_id in parents):
-            place = f"{source.topic}/{source.partition}/{source.offset}"
-            lines += [f"{_time(message)}  {place:<28} {line}" for line in _lines(message)]
-    return lines
-
-
-def _lines(message: Message) -> list[str]:
-    match message:
-        case OrderIntent():
-            quote = f"{message.arrival_bid_ticks} x {message.arrival_ask_ticks} ticks"
-            text = f"{message.strategy} wants to {message.side} {message.quantity_lots} {message.instrument}"
-            return [f"intent: {text}, quote {quote}, position {message.position_lots}, regime {message.regime}"]
-        case AmendIntent():
-            text = f"{message.strategy} wants {message.quantity_lots} {message.instrument} at {message.limit_price}"
-            return [f"amend of {message.amends}: {text}"]
-        case CancelIntent():
-            return [f"cancel of {message.cancels}, wanted by {message.strategy}"]
-        case DecisionRecord():
-            inputs = ", ".join(f"{i.topic}/{i.partition}/{i.offset}" for i in message.inputs)
-            verdicts = ", ".join(f"{stage} {verdict}" for stage, verdict in message.verdicts.items())
-            limits = ", ".join(f"{name}={value}" for name, value in message.limits.items())
-            return [
-                f"decision: {message.message}",
-                f"  rests on {inputs}",
-                f"  gates {verdicts or 'none'}",
-                f"  build {message.build[:12]}, configuration {message.configuration_hash[:12]}",
-                f"  limits {limits}",
-            ]
-        case OrderCommand():
-            child = f", child of {message.parent_id}" if message.parent_id else ""
-            terms = "at market, valued at" if message.order_type == "MARKET" else "at most"
-            text = f"{message.side} {message.quantity_lots} {message.instrument} {terms} {message.limit_price}"
-            return [f"order {message.order_id}: {text} {message.time_in_force}{child}"]
-        case AmendCommand():
-            return [f"amend {message.amend_id}: {message.quantity_lots} lots at {message.limit_price}"]
-        case CancelCommand():
-            return [f"cancel: {message.reason}"]
-        case OrderSent():
-            return [f"order {message.order_id}: bytes given to the socket in session {message.epoch}"]
-        case BrokerStatus():
-            return [f"gateway: {message.status} (permanent id {message.perm_id}) {message.reason}"]
-        case BrokerExecution():
-            return [f"gateway: {message.exec_id} filled {message.quantity_lots} at {message.price}"]
-        case BrokerCommission():
-            return [f"gateway: commission {message.commission} {message.currency}"]
-        case ExecutionReport():
-            return [f"{message.kind.lower()}: {message.state}, filled {message.filled_lots} {message.reason}"]
-    return []
-
-
-def _time(message: Any) -> str:
-    ns = getattr(message, "ts_ns", None) or getattr(message, "ts_ingest_ns", None) or message.ts_event_ns
-    return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%H:%M:%S.%f")
-
-
-async def _read(settings: Settings, topics: Sequence[t.Topic]) -> list[tuple[Input, Any]]:
-    """Everything on these topics up to now, topic by topic; a record that does not fit its contract is left out."""
-    consumer = AIOKafkaConsumer(**settings.kafka.access.options(), enable_auto_commit=False)
-    async with asyncio.timeout(KAFKA_S):
-        await consumer.start()
-        try:
-            found: list[tuple[Input, Any]] = []
-            for topic in topics:
-                partition = TopicPartition(topic.name, 0)
-                consumer.assign([partition])
-                await consumer.seek_to_beginning(partition)
-                end = (await consumer.end_offsets([partition]))[partition]
-                while await consumer.position(partition) < end:
-                    for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, []):
-                        source = Input(topic=topic.name, partition=0, offset=record.offset)
-                        found += [(source, message) for message in _decode(topic, record.value)]
-            return found
-        finally:
-            await consumer.stop()
-
-
-def _decode(topic: t.Topic, value: bytes) -> list[Any]:
+def _export(access: Access, path: Path) -> int:
     try:
-        return [read(topic, value)]
-    except UnreadableError:
+        return _judge(decisionlog.export(access, path))
+    except OSError as error:
+        return _fail(f"{error.filename or path} cannot be written: {error.strerror}; name another file")
+
+
+def _judge(chain: decisionlog.Chain) -> int:
+    if chain.faults:
+        return _fail(chain.verdict)
+    sys.stdout.write(f"{chain.verdict}\n")
+    return 0
+
+
+async def _told(access: Access, intent_id: str) -> list[str]:
+    async with history(access) as log:
+        return await story(log, intent_id)
+
+
+async def story(log: History, intent_id: str) -> list[str]:
+    """The lines of the story; its own records alone are kept in memory."""
+    circle = Circle(intent_id)
+    entries = await _linked(log, circle)
+    since_ms = max(min((entry.at_ms for entry in entries), default=0) - MARGIN_MS, 0)
+    for topic in DEEDS:
+        entries += await _naming(log, topic, circle, since_ms)
+    entries = [entry for entry in entries if circle.tells(entry.message)]
+    if not entries:
         return []
+    hands = Interventions(circle, entries)
+    async for batch in log.batches(t.CONTROL):
+        for record in batch:
+            hands.take(entry_of(t.CONTROL, record))
+    return tell([*hands.entries, *entries])
+
+
+async def _linked(log: History, circle: Circle) -> list[Entry]:
+    """What the links say of these intents. One may name another that was passed by, so until nobody new is named."""
+    while True:
+        before = circle.ids
+        entries: list[Entry] = []
+        for topic in LINKS:
+            entries += await _naming(log, topic, circle)
+        if circle.ids == before:
+            return entries
+
+
+async def _naming(log: History, topic: t.Topic, circle: Circle, since_ms: int = 0) -> list[Entry]:
+    """The records that name an intent of the circle, which learns from them. Only these are decoded."""
+    entries: list[Entry] = []
+    names = re.compile(b"|".join(name.encode() for name in circle.ids))
+    async for batch in log.batches(topic, since_ms):
+        for record in batch:
+            if record.value is not None and names.search(record.value):
+                entry = entry_of(topic, record)
+                circle.take(entry.message)
+                entries.append(entry)
+    return entries
+
+
+def entry_of(topic: t.Topic, record: Any) -> Entry:
+    """Kafka's record as one of a story."""
+    try:
+        message: Any = read(topic, record.value)
+    except UnreadableError as error:
+        message = error.detail
+    return Entry(Input(topic=topic.name, partition=0, offset=record.offset), record.timestamp, message)
 
 
 def _fail(sentence: str) -> int:

@@ -1,4 +1,4 @@
-"""`python -m app kill | reset | resolve`: an operator's hand on the desk, also when Kafka is down.
+"""`python -m app kill`: an operator's hand on the desk, also when Kafka is down.
 
 A kill takes three ways at once, and any one of them is enough to stop new orders:
 
@@ -7,31 +7,30 @@ A kill takes three ways at once, and any one of them is enough to stop new order
     the gateway        for the whole account: IB's global cancel, on a connection of our own, worker dead or alive
 
 Each is tried whatever became of the others, and one that fails says so in a sentence. A flatten is the desk's, which
-knows its own orders; what it has not closed in time, or without Kafka, is closed straight at the gateway.
+knows its own orders; what it has not closed in time, or without Kafka, is closed straight at the gateway. Only what the
+broker says is held is closed, by one hand at a time, and never while orders are open. A kill of a part is the worker's:
+the gateway is looked at whether it has happened.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from pydantic import ValidationError
 
 from app import killfile
-from app.settings import Settings
+from app.control import SCOPES, SLIP, fail, tell, undone, unknown
+from app.control import send as _control
+from app.settings import Reach
 from connectors.ibkr import emergency
 from connectors.ibkr.session import Address
-from contracts.base import Message
-from contracts.controls import KillCommand, ResetCommand, ResolveCommand
+from contracts.controls import KillCommand
 from contracts.instruments import INSTRUMENTS
-from contracts.topics import CONTROL
 
-SCOPES = "account, strategy:X, instrument:X and order:INTENT_ID"
-KAFKA_S = 3.0
 CANCEL_S = 10.0
 FLATTEN_S = 30.0
 BLOCKED_S = 0.5
@@ -41,133 +40,42 @@ NOTHING = 3
 """Exit status of a kill of which no way has worked."""
 
 
-def kill(settings: Settings, order: killfile.Kill) -> int:
-    """Stop. 0 when all that was asked for has happened, 1 when something is left to do by hand, `NOTHING`."""
+def kill(settings: Reach, order: killfile.Kill, strategies: Collection[str] | None = None) -> int:
+    """Stop. 0 when all that was asked for has happened, 1 when something is left to do by hand, `SLIP`, `NOTHING`."""
     try:
         _command(order, flatten=False)
     except ValidationError:
-        return _fail(f"{order.scope!r} is no scope, or a name or a reason is missing; scopes are {SCOPES}")
+        return fail(f"{order.scope!r} is no scope, or a name or a reason is missing; scopes are {SCOPES}", SLIP)
+    if why := unknown(order.scope, strategies):
+        return fail(why, SLIP)
     return asyncio.run(_kill(settings, order))
 
 
-async def _kill(settings: Settings, order: killfile.Kill) -> int:
+async def _kill(settings: Reach, order: killfile.Kill) -> int:
     """Each way, whatever became of the one before."""
-    part = order.scope != "account"
-    written = _write(settings, order, flatten=order.flatten and part)
-    recorded = await _control(settings, _command(order, flatten=order.flatten and part))
-    reached, done = (False, True) if part else await _at_the_gateway(settings, order, recorded)
-    if not (written or recorded or reached):
-        _fail("NOTHING was stopped: neither the kill file, nor Kafka, nor the gateway took it; use TWS or telephone")
+    written = _write(settings, order)
+    recorded = await _control(settings, _command(order, flatten=False))
+    hand = Hand(settings, order, recorded=recorded, blocked=written or recorded)
+    done = await (hand.account() if order.scope == "account" else hand.part())
+    if not (hand.blocked or hand.reached):
+        fail("NOTHING was stopped: neither the kill file, nor Kafka, nor the gateway took it; use TWS or telephone")
         return NOTHING
-    if part and not recorded:
-        _tell(f"the worker cancels what {order.scope} covers; only `--scope account` works with the worker dead too")
-        if order.flatten:
-            done = _undone(f"nothing closes the positions of {order.scope}, as that needs Kafka; use TWS")
-    if not (written or recorded):
-        done = _undone("nothing blocks new orders: end the execution worker, and keep it from starting")
-    if order.disconnect and not _disconnect(settings, order):
+    if not hand.blocked:
+        done = undone("nothing blocks new orders: end the execution worker, and keep it from starting")
+    if order.disconnect and not hand.disconnect():
         done = False
     return 0 if done else 1
 
 
-def _write(settings: Settings, order: killfile.Kill, *, flatten: bool, disconnect: bool = False) -> bool:
+def _write(settings: Reach, order: killfile.Kill, *, flatten: bool = False, disconnect: bool = False) -> bool:
     """Put a line into the kill file; False when the disk does not take it."""
     path = settings.data / killfile.NAME
     try:
         killfile.add(settings.data, order._replace(flatten=flatten, disconnect=disconnect))
     except OSError as error:
-        return _undone(f"the kill file {path} cannot be written ({error}); the other ways are tried")
-    _tell(f"kill file written: {path}")
+        return undone(f"the kill file {path} cannot be written ({error}); the other ways are tried")
+    tell(f"kill file written: {path}")
     return True
-
-
-def _disconnect(settings: Settings, order: killfile.Kill) -> bool:
-    if order.scope != "account":
-        return _undone("the session is not told to disconnect: a rollback is of the whole account")
-    if not _write(settings, order, flatten=False, disconnect=True):
-        return _undone("the session is not told to disconnect: end the execution worker by hand")
-    _tell("the session is told to disconnect and stays so until a reset; logs and ledger stay where they are")
-    return True
-
-
-async def _at_the_gateway(settings: Settings, order: killfile.Kill, recorded: bool) -> tuple[bool, bool]:
-    """Cancel everything, and close it where that is asked for: (the gateway took it, nothing is left to do)."""
-    gateway = settings.gateway
-    address = Address(gateway.host, gateway.port, gateway.drop_copy_client_id + 1, gateway.simulated)
-    reached = False
-    try:
-        async with emergency.connection(address) as ib:
-            before, left, ms = await emergency.cancel_all(ib, CANCEL_S)
-            reached = True
-            _tell(f"global cancel: {before} orders were open, {left} are, after {ms:.0f} ms")
-            flat = not order.flatten or await _flatten(settings, order, ib, recorded)
-            return True, flat and not left
-    except emergency.EmergencyError as error:
-        _fail(str(error))
-        if order.flatten and recorded and await _ask_the_desk(settings, order):
-            _fail("the desk is asked to flatten; look at TWS whether it does")
-    except Exception as error:  # whatever it is, what comes behind has to be tried
-        _fail(str(error) or "the gateway does not answer; use TWS or telephone")
-    return reached, False
-
-
-async def _flatten(settings: Settings, order: killfile.Kill, ib: Any, recorded: bool) -> bool:
-    """By the desk, if it does it in time, or else straight at the gateway; whether nothing is left."""
-    if recorded:
-        if await _ask_the_desk(settings, order):
-            held = await emergency.until_flat(ib, FLATTEN_S)
-            _tell(f"flatten by the desk: left {held or 'nothing'}")
-            if not INSTRUMENTS.keys() & held.keys():
-                return not held
-        # Both at once would turn the positions: a kill without flatten blocks the desk's orders before ours go out.
-        _write(settings, order, flatten=False)
-        await _control(settings, _command(order, flatten=False))
-        await asyncio.sleep(BLOCKED_S)
-        _, left, _ = await emergency.cancel_all(ib, CANCEL_S)
-        if left:
-            return _undone(f"{left} orders are still open, so positions are not closed by hand; use TWS")
-    held = await emergency.flatten(ib, FLATTEN_S)
-    _tell(f"flatten straight at the gateway: left {held or 'nothing'}")
-    return not held
-
-
-async def _ask_the_desk(settings: Settings, order: killfile.Kill) -> bool:
-    _write(settings, order, flatten=True)
-    return await _control(settings, _command(order, flatten=True))
-
-
-def reset(settings: Settings, scope: str, operator: str, reason: str) -> int:
-    """Allow trading again: a named operator, with a reason. Needs Kafka, as the record of it does."""
-    try:
-        command = ResetCommand(scope=scope, operator=operator, reason=reason, ts_ns=time.time_ns())
-    except ValidationError:
-        return _fail(f"{scope!r} is no scope, or a name or a reason is missing; scopes are {SCOPES}")
-    if not asyncio.run(_control(settings, command)):
-        return _fail("a reset needs Kafka, for its record; the kill stays in force")
-    try:
-        lifted = killfile.remove(settings.data, scope)
-    except OSError as error:
-        return _fail(f"the kill file cannot be changed ({error}), so its kills stay in force")
-    _tell(f"{lifted} kills lifted from the kill file")
-    return 0
-
-
-def resolve(
-    settings: Settings, intent_id: str | None, instrument: str | None, operator: str, reason: str, *, cash: bool
-) -> int:
-    """Settle an UNKNOWN or overfilled order, or take the broker's position or cash, by a named operator."""
-    try:
-        command = ResolveCommand(
-            intent_id=intent_id,
-            instrument=instrument,
-            cash=cash,
-            operator=operator,
-            reason=reason,
-            ts_ns=time.time_ns(),
-        )
-    except ValidationError as error:
-        return _fail(_sentence(error))
-    return 0 if asyncio.run(_control(settings, command)) else _fail("resolving needs Kafka, for its record")
 
 
 def _command(order: killfile.Kill, *, flatten: bool) -> KillCommand:
@@ -176,45 +84,158 @@ def _command(order: killfile.Kill, *, flatten: bool) -> KillCommand:
     )
 
 
-async def _control(settings: Settings, command: Message) -> bool:
-    """Put a command on the control topic; False when Kafka does not take it in time."""
-    producer = None
-    try:
-        options = settings.kafka.access.options()
-        producer = AIOKafkaProducer(**options, acks="all", request_timeout_ms=int(KAFKA_S * 1e3))
-        async with asyncio.timeout(KAFKA_S):
-            await producer.start()
-            await producer.send_and_wait(CONTROL.name, command.model_dump_json().encode(), b"switch")
-    except Exception as error:  # a certificate that is missing, say: the other ways have to be tried
-        _tell(f"Kafka did not take the command ({str(error) or type(error).__name__})")
+@dataclass
+class Hand:
+    """One kill at the gateway. `blocked`: the desk has a kill without flatten from us, over one way or both.
+
+    `flattening`: the desk may be closing positions, and we have not seen the end of it; `busy`: somebody else may.
+    """
+
+    settings: Reach
+    order: killfile.Kill
+    recorded: bool
+    blocked: bool
+    reached: bool = False
+    flattening: bool = False
+    busy: bool = False
+
+    def _address(self, after: int) -> Address:
+        gateway = self.settings.gateway
+        return Address(gateway.host, gateway.port, gateway.drop_copy_client_id + after, gateway.simulated)
+
+    # ---- the whole account -------------------------------------------------------------------------------------------
+
+    async def account(self) -> bool:
+        """Cancel everything, and close it where that is asked for; whether nothing is left to do."""
+        try:
+            async with emergency.connection(self._address(1)) as ib:
+                before, left, ms = await emergency.cancel_all(ib, CANCEL_S)
+                self.reached = True
+                tell(f"global cancel: {before} orders were open, {left} are, after {ms:.0f} ms")
+                flat = not self.order.flatten or await self._flatten(ib)
+                return flat and not left
+        except emergency.BusyError as error:
+            self._give_way(error)
+        except emergency.EmergencyError as error:
+            fail(str(error))
+            await self._ask_unseen()
+        except Exception as error:  # whatever it is, what comes behind has to be tried
+            fail(str(error) or "the gateway does not answer; use TWS or telephone")
         return False
-    finally:
-        if producer is not None:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(producer.stop(), KAFKA_S)
-    _tell("the command is on the control topic")
-    return True
 
+    def _give_way(self, error: emergency.BusyError) -> None:
+        self.busy = True
+        fail(f"another kill is at work ({error}): this one closes nothing; look how that one ends")
 
-def _sentence(error: ValidationError) -> str:
-    """What is wrong with the first option, and what it must be."""
-    first = error.errors()[0]
-    name = str(first["loc"][0]).removesuffix("_id")
-    form = {"intent": "24 hexadecimal digits, as the decisions show it", "instrument": "a name such as SPY"}
-    return f"--{name} {first['input']!r} is not right: it is {form.get(name, 'a text that is not empty')}"
+    async def _flatten(self, ib: Any) -> bool:
+        """By the desk, if it does it in time, or else straight at the gateway; whether nothing is left."""
+        held = await emergency.positions(ib)
+        if not INSTRUMENTS.keys() & held.keys():
+            # The desk may not have heard yet that they are closed, and would open the opposite.
+            tell(f"nothing of the catalogue is held, so nothing is closed: left {held or 'nothing'}")
+            return not held
+        if self.recorded and await emergency.closed_by_hand(ib):
+            tell("positions were closed by hand today, which the desk need not know: it is not asked to flatten")
+        elif self.recorded and await self._ask_the_desk():
+            held = await emergency.until_flat(ib, FLATTEN_S)
+            tell(f"flatten by the desk: left {held or 'nothing'}")
+            if not INSTRUMENTS.keys() & held.keys():
+                self.flattening = False
+                return not held
+        return await self._close(ib)
 
+    async def _close(self, ib: Any) -> bool:
+        """Straight at the gateway; never beside the desk, which would turn the positions, nor beside open orders."""
+        if self.flattening:
+            self.blocked = _write(self.settings, self.order)
+            self.blocked |= await _control(self.settings, _command(self.order, flatten=False))
+            self.flattening = not self.blocked
+        if not self.blocked:
+            return undone("nothing blocks the desk's orders, so positions are not closed by hand; use TWS")
+        await asyncio.sleep(BLOCKED_S)
+        _, left, _ = await emergency.cancel_all(ib, CANCEL_S)
+        if left:
+            return undone(f"{left} orders are still open, so positions are not closed by hand; use TWS")
+        held = await emergency.flatten(ib, FLATTEN_S)
+        tell(f"flatten straight at the gateway: left {held or 'nothing'}")
+        return not held
 
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    async def _ask_the_desk(self) -> bool:
+        self.flattening = True
+        _write(self.settings, self.order, flatten=True)
+        return await _control(self.settings, _command(self.order, flatten=True))
 
+    async def _ask_unseen(self) -> None:
+        """The desk may reach the gateway though we do not."""
+        if self.order.flatten and self.recorded:
+            self.flattening = await self._ask_the_desk()
+            if self.flattening:
+                fail("the desk is asked to flatten; look at TWS whether it does")
 
-def _undone(sentence: str) -> bool:
-    """Say what has not happened; False."""
-    _fail(sentence)
-    return False
+    def disconnect(self) -> bool:
+        """The last step of a rollback, when nobody needs the session any more."""
+        if self.order.scope != "account":
+            return undone("the session is not told to disconnect: a rollback is of the whole account")
+        if self.flattening or self.busy:
+            who = "another kill is at work" if self.busy else "the desk is to flatten"
+            end = "see in TWS that all is closed, then end the execution worker, or roll back again"
+            return undone(f"the session is not told to disconnect, as {who}: {end}")
+        if not _write(self.settings, self.order, disconnect=True):
+            return undone("the session is not told to disconnect: end the execution worker by hand")
+        tell("the session is told to disconnect and stays so until a reset; logs and ledger stay where they are")
+        return True
 
+    # ---- a part of it ------------------------------------------------------------------------------------------------
 
-def _fail(sentence: str) -> int:
-    sys.stderr.write(f"flowgate: {sentence}\n")
-    return 1
+    async def part(self) -> bool:
+        """The worker does it; see at the gateway that it did, on a client id that no kill of the account needs."""
+        scope, flatten = self.order.scope, self.order.flatten
+        if not self.recorded:
+            tell(f"the worker cancels what {scope} covers; only `--scope account` works with the worker dead too")
+        try:
+            async with emergency.connection(self._address(2)) as ib:
+                cancelled = await self._see_cancelled(ib)
+                return (not flatten or await self._flatten_part(ib)) and cancelled
+        except emergency.BusyError as error:
+            self._give_way(error)
+        except emergency.EmergencyError as error:
+            fail(f"not confirmed that {scope} is stopped: {error}")
+            if self._can_flatten():
+                await self._ask_unseen()
+        except Exception as error:  # whatever it is, a sentence
+            fail(f"not confirmed that {scope} is stopped: {error or 'the gateway does not answer'}; use TWS")
+        return False
+
+    async def _see_cancelled(self, ib: Any) -> bool:
+        scope = self.order.scope
+        known, left = await emergency.until_cancelled(ib, scope, CANCEL_S)
+        tell(f"at the gateway {left} orders are open that {scope} may cover")
+        if left:
+            why = "the execution worker is away, say, or they are another's"
+            return undone(f"not confirmed that {scope} is stopped: {why}; `--scope account` cancels without it")
+        return known or undone(f"not confirmed: the gateway knows no {scope}; is the intent id right?")
+
+    def _can_flatten(self) -> bool:
+        """Whether anybody closes the positions of this part; otherwise a sentence."""
+        scope = self.order.scope
+        if self.order.flatten and scope.startswith("order:"):
+            return undone("an order has no position of its own, so nothing is closed; name its instrument")
+        if self.order.flatten and not self.recorded:
+            return undone(f"nothing closes the positions of {scope}, as that needs Kafka; use TWS")
+        return self.order.flatten
+
+    async def _flatten_part(self, ib: Any) -> bool:
+        if not self._can_flatten():
+            return False
+        kind, _, name = self.order.scope.partition(":")
+        names = {name} if kind == "instrument" else INSTRUMENTS.keys()  # positions are the desk's, not a strategy's
+        if not names & (await emergency.positions(ib)).keys():
+            tell(f"nothing of {self.order.scope} is held, so nothing is closed")
+            return True
+        if await emergency.closed_by_hand(ib):
+            return undone("positions were closed by hand today, so the desk is not asked to flatten; use TWS")
+        if not await self._ask_the_desk():
+            return undone(f"nothing closes the positions of {self.order.scope}, as that needs Kafka; use TWS")
+        left = names & (await emergency.until_flat(ib, FLATTEN_S, names)).keys()
+        tell(f"flatten by the desk: left {', '.join(sorted(left)) or 'nothing'}")
+        return not left or undone("the desk goes on closing it until a reset; `--scope account --flatten` does without")

@@ -5,8 +5,12 @@ A command line writes it, the execution worker looks at it ten times a second. I
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,6 +19,11 @@ from pydantic import ValidationError
 from contracts.controls import KillCommand
 
 NAME: Final = "KILLED"
+
+LOCK_S: Final = 1.0
+"""A change takes milliseconds; a command that holds the lock for longer has been stopped."""
+
+LOCK_POLL_S: Final = 0.01
 
 
 class Kill(NamedTuple):
@@ -61,10 +70,30 @@ def _unreadable(why: str) -> Kill:
     return Kill("account", "kill file", why)
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Wait until no other command changes the file, for `LOCK_S` at most; whether that is so. Its end ends the lock."""
+    handle = os.open(folder, os.O_RDONLY)  # the folder, as a reset puts another file in the place of the old one
+    try:
+        ends, alone = time.monotonic() + LOCK_S, False
+        while not alone and time.monotonic() < ends:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = True
+            except OSError:  # held by another command, or a disk that knows no locks
+                time.sleep(LOCK_POLL_S)
+        yield alone
+    finally:
+        os.close(handle)
+
+
 def add(folder: Path, kill: Kill) -> None:
-    """Append a kill, and have the disk confirm it; OSError when it does not."""
+    """Append a kill, and have the disk confirm it; OSError when it does not.
+
+    A kill does not wait for a lock that nobody gives back.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / NAME).open("a", encoding="utf-8") as file:
+    with _alone(folder), (folder / NAME).open("a", encoding="utf-8") as file:
         # On a line of its own, also behind one that a full disk has torn.
         file.write(f"\n{json.dumps(kill._asdict())}\n")
         file.flush()
@@ -72,7 +101,19 @@ def add(folder: Path, kill: Kill) -> None:
 
 
 def remove(folder: Path, scope: str) -> int:
-    """Lift the kills of a scope; returns how many there were."""
+    """Lift the kills of a scope; returns how many there were. OSError when the file cannot be changed.
+
+    A kill that another operator adds at the same time waits, and is in the new file.
+    """
+    if not folder.exists():
+        return 0
+    with _alone(folder) as alone:
+        if not alone:
+            raise OSError(f"another command holds {folder}, or it cannot be locked")
+        return _remove(folder, scope)
+
+
+def _remove(folder: Path, scope: str) -> int:
     kills = read(folder)
     left = [kill for kill in kills if kill.scope != scope]
     path = folder / NAME

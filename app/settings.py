@@ -9,17 +9,23 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from agents.catalogue import GROUPS
 from agents.parameters import Desk
+from connectors.ibkr.guard import PAPER_PORTS
 from connectors.kafka.access import Access, Security
 
 PROFILES: Final = Path(__file__).parent / "profiles"
 SECRETS: Final = Path("/run/secrets/flowgate")
+
+
+PAPER_GATE: Final = 6
+LIVE_GATE: Final = 8
+"""The last stage gate that an account requires, of which the session of stage 7 is on paper."""
 
 
 class SettingsError(ValueError):
@@ -75,33 +81,29 @@ class Listener(Section):
 
 
 class Web(Listener):
-    """The page. It has no login: off loopback it only shows, unless `commands` says that who reaches it may command."""
+    """The page. It has no login: off loopback it only shows, unless `commands` says that who reaches it may command.
+
+    `origin` is where browsers see it behind a proxy, such as https://desk.example: commands come from there alone.
+    """
 
     commands: bool = False
+    origin: str = Field("", pattern=r"^(https?://[a-z0-9.-]+(:[0-9]+)?)?$")
 
 
-class Settings(BaseSettings):
-    """All settings of a process."""
+class Reach(BaseSettings):
+    """What an operator's command needs to reach the desk: a kill must not fail on a setting of something else."""
 
     model_config = SettingsConfigDict(
         env_prefix="FLOWGATE_",
         env_nested_delimiter="__",
         frozen=True,
-        extra="forbid",
+        extra="ignore",
         nested_model_default_partial_update=True,
     )
 
-    profile: Literal["dev", "paper", "prod"]
-    prefix: str
-    instance: str
-    transport: Literal["batched", "single"]
-    store: Literal["memory", "rocksdb"] = "memory"
     data: Path
     kafka: Kafka
     gateway: Gateway
-    web: Web
-    health: Listener
-    desk: Desk
 
     @classmethod
     def settings_customise_sources(
@@ -115,11 +117,39 @@ class Settings(BaseSettings):
         profile = YamlConfigSettingsSource(settings_cls, PROFILES / f"{profile_name()}.yaml")
         return env_settings, file_secret_settings, profile
 
+
+class Settings(Reach):
+    """All settings of a process."""
+
+    model_config = SettingsConfigDict(extra="forbid")
+
+    profile: Literal["dev", "paper", "prod"]
+    prefix: str
+    instance: str
+    transport: Literal["batched", "single"]
+    store: Literal["memory", "rocksdb"] = "memory"
+    web: Web
+    health: Listener
+    desk: Desk
+
+    @model_validator(mode="after")
+    def _gates_by_account(self) -> Self:
+        """Settings may leave gates out for the simulated gateway only. None is not set, and denies everything."""
+        required, gateway = self.desk.limits.gates_required, self.gateway
+        last, account = (PAPER_GATE, "a paper") if gateway.port in PAPER_PORTS else (LIVE_GATE, "a live")
+        if required is not None and not gateway.simulated and not set(required) >= set(range(1, last + 1)):
+            name = "FLOWGATE_DESK__LIMITS__GATES_REQUIRED"
+            raise ValueError(f"setting {name}={list(required)}: {account} account requires the gates 1 to {last}")
+        return self
+
     @property
     def configuration_hash(self) -> str:
         """SHA-256 of everything that decides trades."""
         text = json.dumps(self.desk.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+Kind = TypeVar("Kind", bound=Reach)
 
 
 def profile_name() -> str:
@@ -133,8 +163,25 @@ def profile_name() -> str:
 
 def load() -> Settings:
     """Settings of this process; SettingsError with one sentence per wrong one."""
+    return _load(Settings)
+
+
+def reach() -> Reach:
+    """What it takes to reach the desk; SettingsError with one sentence per wrong one of these."""
+    return _load(Reach)
+
+
+def strategies() -> tuple[str, ...] | None:
+    """The strategies that may trade, None when something is wrong with the settings."""
     try:
-        return Settings(_secrets_dir=str(SECRETS) if SECRETS.exists() else None)
+        return load().desk.limits.strategies
+    except SettingsError:
+        return None
+
+
+def _load(kind: type[Kind]) -> Kind:
+    try:
+        return kind(_secrets_dir=str(SECRETS) if SECRETS.exists() else None)
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(detail) for detail in error.errors())) from error
 
@@ -151,5 +198,7 @@ def agent_group(settings: Settings) -> str:
 
 
 def _sentence(detail: Any) -> str:
+    if not detail["loc"]:
+        return str(detail["ctx"]["error"])  # of more than one setting; it names them
     path = "__".join(str(part) for part in detail["loc"]).upper()
     return f"setting FLOWGATE_{path}: {detail['msg']}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from contracts.base import Count, Instrument, Message, Part, TimeNs, Whole
-from contracts.orders import Input, IntentId
+from contracts.base import Count, Instrument, Lots, Message, Part, Price, TimeNs, Whole
+from contracts.market import Side
+from contracts.orders import Input, IntentId, OrderType, TimeInForce
 
 
 class Denial(StrEnum):
@@ -50,6 +51,7 @@ class Denial(StrEnum):
     PARTICIPATION_EXCEEDS_MAXIMUM = "PARTICIPATION_EXCEEDS_MAXIMUM"
     MIXED_FLEET = "MIXED_FLEET"
     ACCOUNT_LOCKED = "ACCOUNT_LOCKED"
+    ACCOUNT_CURRENCY = "ACCOUNT_CURRENCY"
 
 
 class Verdict(StrEnum):
@@ -104,11 +106,27 @@ class MergeOrder(Message):
 
 
 class DecisionRecord(Message):
-    """What admission decided on one intent and what it rested on; `record_hash` chains to the record before."""
+    """What admission decided on one intent and what it rested on; `record_hash` chains to the record before.
+
+    It stands alone, as intents are kept for hours: `request` is the type of what was decided on, and its terms follow;
+    `about` is the intent of the order that an amend or a cancel is of. A cancel has no other terms, and an amend a side
+    only if its order works. `admitted_lots` may go out: of a parent those of its first child, of an amend what is not
+    filled.
+    """
 
     type: Literal["decision"] = "decision"
     intent_id: IntentId
     instrument: Instrument
+    request: Literal["intent", "amend_intent", "cancel_intent"] = "intent"
+    about: IntentId | None = None
+    parent_id: IntentId | None = None
+    strategy: str = ""
+    side: Side | None = None
+    quantity_lots: Lots = 0
+    order_type: OrderType | None = None
+    limit_price: Price | None = None
+    time_in_force: TimeInForce | None = None
+    admitted_lots: Lots = 0
     admitted: bool
     reasons: tuple[Denial, ...]
     message: str
@@ -160,11 +178,21 @@ def covers(scope: str, strategy: str, instrument: str, intent_id: str) -> bool:
     return True
 
 
+def _named(name: str) -> str:
+    if not any(letter.isalnum() for letter in name):
+        raise ValueError("a name has a letter or a digit")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_named), Field(json_schema_extra={"pattern": r"[^\W_]"})]
+"""Who is behind a command: a person can be found by it."""
+
+
 class KillCommand(Message):
     """Stop trading now; latched until a named operator resets it."""
 
     type: Literal["kill"] = "kill"
-    operator: Annotated[str, Field(min_length=1)]
+    operator: Name
     reason: Annotated[str, Field(min_length=1)]
     scope: Scope = "account"
     flatten: bool = False
@@ -172,13 +200,17 @@ class KillCommand(Message):
 
 
 class ResetCommand(Message):
-    """Allow trading again after a kill."""
+    """Allow trading again after a kill.
+
+    `reducing`, of the account alone: only orders that make a position smaller pass until the next reset.
+    """
 
     type: Literal["reset"] = "reset"
-    operator: Annotated[str, Field(min_length=1)]
+    operator: Name
     reason: Annotated[str, Field(min_length=1)]
     scope: Scope = "account"
     ts_ns: TimeNs
+    reducing: bool = False
 
 
 class ResolveCommand(Message):
@@ -189,7 +221,7 @@ class ResolveCommand(Message):
     """
 
     type: Literal["resolve"] = "resolve"
-    operator: Annotated[str, Field(min_length=1)]
+    operator: Name
     reason: Annotated[str, Field(min_length=1)]
     intent_id: IntentId | None = None
     instrument: Instrument | None = None
@@ -203,8 +235,8 @@ class LimitOverride(Message):
     type: Literal["limit_override"] = "limit_override"
     limit: str
     value: float
-    operator: Annotated[str, Field(min_length=1)]
-    approver: str
+    operator: Name
+    approver: Literal[""] | Name
     reason: Annotated[str, Field(min_length=1)]
     expires_ts_event_ns: TimeNs
     ts_ns: TimeNs

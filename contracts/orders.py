@@ -32,6 +32,7 @@ OrderType = Literal["MARKETABLE_LIMIT", "LIMIT", "MARKET"]
 """A marketable limit crosses the quote up to a cap that admission sets; a limit has a price of the strategy's own."""
 
 TimeInForce = Literal["IOC", "DAY"]
+"""DAY rests until its cancel or the close, and for some minutes at most: nothing of ours works while nobody looks."""
 
 
 class Input(Part):

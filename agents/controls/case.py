@@ -27,7 +27,8 @@ class Identity(NamedTuple):
 class Case:
     """One intent; `lots` is the part of it that would go out now, `bucket_ns` the length of the desk's buckets.
 
-    Of an amend, `intent` has the order's new terms, `lots` what of them is not filled, and `amend` the request itself.
+    Of an amend, `intent` has the order's new terms, `lots` what of them is not filled, and `amend` the request itself;
+    of a child, `parent_id` is the intent that it is a part of.
     """
 
     state: AdmissionState
@@ -38,6 +39,7 @@ class Case:
     identity: Identity
     bucket_ns: int
     amend: AmendIntent | None = None
+    parent_id: str = ""
 
     @property
     def now_ns(self) -> int:
@@ -68,6 +70,14 @@ class Case:
     def reduces(self) -> bool:
         """Whether the order only makes the position smaller."""
         return self.position * self.sign < 0 and self.lots <= abs(self.position)
+
+    @property
+    def added_lots(self) -> int:
+        """Lots by which an amend makes the order larger than any terms that may be in force; 0 of anything else."""
+        working = self.working
+        if self.amend is None or working is None:
+            return 0
+        return max(self.amend.quantity_lots - max(working.order_lots, working.amend_lots), 0)
 
     @property
     def strategy_instrument(self) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from agents.controls import clock
+from agents.controls import clock, counters
 from agents.controls.case import Case, Finding, far_ticks, over
 from agents.controls.exposure import capital, exposure, order_size, participation
 from agents.controls.fleet import same_fleet
+from agents.controls.state import Parent, Working
 from contracts.controls import Denial, TradingState, Verdict, covers
 from contracts.orders import OrderState, SessionState
 
@@ -141,7 +142,8 @@ def not_duplicate(case: Case) -> list[Finding]:
         found.append((Denial.DUPLICATE_INTENT, "the same intent was decided before"))
     window, missing = case.limit("duplicate_window_buckets")
     found += missing
-    before = state.contents.get(case.content)
+    # A child is one of several of a kind by intention, and its parent went through here.
+    before = state.contents.get(case.content) if not case.parent_id else None
     if window is not None and before is not None and not missing and case.age_buckets(before) < window:
         numbers = f"age_buckets={case.age_buckets(before):.1f} duplicate_window_buckets={window}"
         found.append((Denial.DUPLICATE_CONTENT, f"{case.content} {numbers}"))
@@ -160,8 +162,13 @@ def instrument_free(case: Case) -> list[Finding]:
         found.append((Denial.INSTRUMENT_LOCKED, f"flattening: {why}"))
     if case.amend is not None:
         return found + order_works(case)
-    if name in state.working:
-        found.append((Denial.INSTRUMENT_BUSY, f"working_intent={state.working[name].intent_id}"))
+    busy = [f"working_intent={state.working[name].intent_id}"] if name in state.working else []
+    parent = state.parents.get(name)
+    if parent is not None and parent.left_lots > 0 and parent.intent.strategy != case.intent.strategy:
+        numbers = f"parent_intent={parent.intent.intent_id} strategy={parent.intent.strategy}"
+        busy.append(f"{numbers} left_lots={parent.left_lots}")
+    if busy:
+        found.append((Denial.INSTRUMENT_BUSY, " ".join(busy)))
     if case.position != case.intent.position_lots:
         numbers = f"position_lots={case.position} position_lots_assumed={case.intent.position_lots}"
         found.append((Denial.POSITION_STALE, numbers))
@@ -169,9 +176,12 @@ def instrument_free(case: Case) -> list[Finding]:
 
 
 def order_works(case: Case) -> list[Finding]:
-    """An amend is of an order of its strategy that works, is not being amended, and has lots left."""
+    """An amend is of a whole order of its strategy that works, is not being amended, and has lots left."""
     amend, working = case.amend, case.working
-    if amend is None or working is None or working.intent_id != amend.amends:
+    parent = case.state.parents.get(case.intent.instrument)
+    if _in_children(case.order_intent_id, working, parent):
+        why = f"intent {case.order_intent_id} goes out in children; cancel it and ask anew"
+    elif amend is None or working is None or working.intent_id != amend.amends:
         why = f"no order of intent {case.order_intent_id} works"
     elif working.strategy != amend.strategy:
         why = f"the order is of strategy {working.strategy or 'unknown'}, the amend of {amend.strategy}"
@@ -184,6 +194,13 @@ def order_works(case: Case) -> list[Finding]:
     else:
         return []
     return [(Denial.ORDER_NOT_WORKING, why)]
+
+
+def _in_children(intent_id: str, working: Working | None, parent: Parent | None) -> bool:
+    """Whether new terms of it would be those of one child, and the others would go out with the old ones."""
+    if working is not None and working.parent_id and intent_id in (working.intent_id, working.parent_id):
+        return True
+    return parent is not None and parent.names(intent_id)
 
 
 def price_fresh(case: Case) -> list[Finding]:
@@ -225,8 +242,7 @@ def rates(case: Case) -> list[Finding]:
     """C4, C6: messages a minute of the whole desk; repetition by one strategy in one instrument, latched."""
     state = case.state
     limit, found = case.limit("orders_per_minute_max")
-    minute = clock.event_ns(state) // MINUTE_NS * MINUTE_NS
-    count = state.rate.count + 1 if state.rate.start_ns == minute else 1
+    count = counters.messages(state) + 1
     found += over(Denial.ORDER_RATE_EXCEEDS_MAXIMUM, "orders_per_minute", count, "orders_per_minute_max", limit)
     limit, missing = case.limit("repeat_orders_max")
     window, window_missing = case.limit("repeat_window_buckets")

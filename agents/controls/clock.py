@@ -32,8 +32,11 @@ def wall_ns(state: AdmissionState, but: Source | None = None) -> int:
         "marks": max((mark.ts_ingest_ns for mark in state.marks.values()), default=0),
         "session": state.session_ns,
         "account": state.account_ns or 0,
-        "workers": max((worker.ts_ns for worker in state.workers.values()), default=0),
     }
+    # One worker whose clock is wrong must not make everything old: each is held against the newest of the others.
+    others_ns = _newest(heard, but)
+    known = (w.ts_ns for w in state.workers.values() if not others_ns or w.ts_ns <= others_ns + AHEAD_NS)
+    heard["workers"] = max(known, default=0)
     return _newest(heard, but)
 
 

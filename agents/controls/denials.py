@@ -38,7 +38,12 @@ DENIALS: Final[dict[Denial, Meaning]] = {
     D.OUTSIDE_TRADING_HOURS: Meaning(
         "C10", "outside the calendar, on event time", "trading_weekdays, trading_minutes_utc", "–"
     ),
-    D.INSTRUMENT_BUSY: Meaning("C5", "an order of it works already", "", "it is decided anew in the next bucket"),
+    D.INSTRUMENT_BUSY: Meaning(
+        "C5",
+        "an order of it works already, or another strategy's goes out in children",
+        "",
+        "it is decided anew in the next bucket",
+    ),
     D.INSTRUMENT_LOCKED: Meaning(
         "C14",
         "an order is UNKNOWN or filled too much, positions differ, or it is being flattened",
@@ -66,13 +71,18 @@ DENIALS: Final[dict[Denial, Meaning]] = {
     D.ACCOUNT_LOCKED: Meaning(
         "C14", "the broker's cash is not ours; reducing orders pass", "", "`python -m app resolve --cash`, by name"
     ),
+    D.ACCOUNT_CURRENCY: Meaning(
+        "C8", "the account is in another currency than the instrument; reducing orders pass", "", "see the account"
+    ),
     D.PRICE_OUTSIDE_COLLAR: Meaning(
         "C1", "the price left the one the decision saw, or a limit is far from the quote", "collar_frac", "–"
     ),
     D.PRICE_MOVED_TOO_FAR: Meaning(
         "C1", "the price moved too far in the period", "price_move_frac_max, price_move_period_buckets", "look at it"
     ),
-    D.DUPLICATE_INTENT: Meaning("C9", "this intent was decided before", "", "–"),
+    D.DUPLICATE_INTENT: Meaning(
+        "C9", "this intent was decided before, or the cancel of its order was just asked for", "", "–"
+    ),
     D.DUPLICATE_CONTENT: Meaning("C9", "the same order again within the window", "duplicate_window_buckets", "–"),
     D.INTENT_STALE: Meaning(
         "C9",
@@ -80,7 +90,7 @@ DENIALS: Final[dict[Denial, Meaning]] = {
         "intent_age_buckets_max, market.bucket_ms",
         "see the lag",
     ),
-    D.ORDER_RATE_EXCEEDS_MAXIMUM: Meaning("C4", "too many orders this minute", "orders_per_minute_max", "–"),
+    D.ORDER_RATE_EXCEEDS_MAXIMUM: Meaning("C4", "too many messages in a minute", "orders_per_minute_max", "–"),
     D.REPEATED_EXECUTION: Meaning(
         "C6",
         "one strategy, one instrument, too often; latched",
@@ -88,10 +98,13 @@ DENIALS: Final[dict[Denial, Meaning]] = {
         "reset of the strategy or of the account",
     ),
     D.ORDER_NOT_WORKING: Meaning(
-        "C5", "the order to amend or cancel is over, or an amend of it is not settled", "", "–"
+        "C5", "the order to amend or cancel is over or goes out in children, or an amend of it is not settled", "", "–"
     ),
     D.PARTICIPATION_EXCEEDS_MAXIMUM: Meaning(
-        "C3", "an amend to more than its share of the volume", "pov_frac_max, pov_window_buckets, adv_lots", "–"
+        "C3",
+        "nothing is left of the share of this bucket, or an amend to more than it",
+        "pov_frac_max, pov_window_buckets, adv_lots",
+        "–",
     ),
     D.MIXED_FLEET: Meaning(
         "–", "a worker runs another build or configuration, or none has said what it runs", "", "end the upgrade"

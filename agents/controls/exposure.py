@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from agents.controls import clock
+from agents.controls import clock, counters
 from agents.controls.case import Case, Finding, over
 from agents.controls.state import AdmissionState, opened
 from agents.parameters import Limits
@@ -29,9 +29,10 @@ def order_size(case: Case) -> list[Finding]:
 
 
 def participation(case: Case) -> list[Finding]:
-    """An intent larger than its share goes out in children; without a known volume it does not go out.
+    """An intent larger than what is left of its share of the bucket goes out in children; without a known volume, or
+    with nothing left, it does not go out.
 
-    An amend has no children: it may not make an order larger than the share, nor a child larger than it was cut.
+    An amend has no children: it may not make an order larger than the share, nor add more than what is left of it.
     """
     _, found = case.limit("pov_frac_max")
     _, missing = case.limit("pov_window_buckets")
@@ -39,18 +40,30 @@ def participation(case: Case) -> list[Finding]:
     found += missing + without
     if volumes is not None and case.intent.instrument not in volumes:
         found.append((Denial.LIMIT_NOT_SET, f"adv_lots.{case.intent.instrument}"))
-    working = case.working
-    if case.amend is None or working is None or case.intent.quantity_lots <= working.order_lots:
-        return found
-    if working.parent_id:
-        numbers = f"order_lots={case.intent.quantity_lots} child_lots={working.order_lots}"
-        return [*found, (Denial.PARTICIPATION_EXCEEDS_MAXIMUM, numbers)]
     share = share_lots(case.state, case.intent, case.limits)
-    return found + over(Denial.PARTICIPATION_EXCEEDS_MAXIMUM, "order_lots", case.lots, "share_lots", share)
+    if share is None:
+        return found
+    left = left_lots(case.state, case.intent, case.limits)
+    if case.amend is None and left == 0:
+        taken = counters.taken_lots(case.state, case.intent.instrument, case.bucket_ns)
+        numbers = f"bucket_lots={taken} share_lots={share}: decided anew in the next bucket"
+        return [*found, (Denial.PARTICIPATION_EXCEEDS_MAXIMUM, numbers)]
+    added = case.added_lots
+    if added <= 0:
+        return found
+    reason = Denial.PARTICIPATION_EXCEEDS_MAXIMUM
+    too_large = over(reason, "order_lots", case.lots, "share_lots", share)
+    return found + (too_large or over(reason, "added_lots", added, "share_left_lots", left))
+
+
+def left_lots(state: AdmissionState, intent: OrderIntent, limits: Limits) -> int | None:
+    """What is left of the share in this bucket, whoever took the rest; None when the limits say nothing."""
+    share = share_lots(state, intent, limits)
+    return None if share is None else max(share - counters.taken_lots(state, intent.instrument, intent.bucket_ns), 0)
 
 
 def share_lots(state: AdmissionState, intent: OrderIntent, limits: Limits) -> int | None:
-    """Most lots of one child: a share of what an average day brings in one bucket, or of what traded lately if it is
+    """Most lots of one bucket: a share of what an average day brings in one bucket, or of what traded lately if it is
     less. One lot where that is nothing, as an order has no smaller size; None when the limits say nothing.
     """
     if limits.pov_frac_max is None or intent.instrument not in (limits.adv_lots or {}):
@@ -95,6 +108,9 @@ def capital(case: Case) -> list[Finding]:
         return found
     if state.cash_break:
         found.append((Denial.ACCOUNT_LOCKED, state.cash_break))
+    if case.spec is not None and state.currency != case.spec.currency:
+        numbers = f"account_currency={state.currency} instrument_currency={case.spec.currency}"
+        found.append((Denial.ACCOUNT_CURRENCY, numbers))
     found += _buying_power(case)
     broker_loss = (state.account_nav_start_usd or 0.0) - (state.nav_usd or 0.0)
     loss = max(broker_loss, state.pnl_start_usd - (state.pnl_usd or 0.0))

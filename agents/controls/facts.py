@@ -1,17 +1,17 @@
-"""What admission learns between two intents, and the limits in force."""
+"""What admission learns between two intents."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from agents.controls import clock
+from agents.controls import clock, overrides
 from agents.controls.checks import DAY_NS
 from agents.controls.fleet import SILENT_NS
 from agents.controls.state import (
     OVERFILL,
     AdmissionState,
     Mark,
-    Override,
+    Parent,
     Reference,
     Spent,
     Working,
@@ -22,7 +22,6 @@ from agents.parameters import Limits
 from agents.spec import Out
 from contracts.breaks import CashBreak, PositionBreak
 from contracts.controls import (
-    Alert,
     GateVerdict,
     KillCommand,
     LimitOverride,
@@ -31,24 +30,24 @@ from contracts.controls import (
     RiskEvent,
     SwitchEvent,
     WorkerState,
+    covers,
 )
 from contracts.instruments import INSTRUMENTS
 from contracts.orders import TERMINAL, AccountValue, ExecutionReport, OrderState, SessionEvent
 from contracts.signals import SignalEvent
-from contracts.topics import ALERTS
 
-TIGHTER_WHEN_LARGER: Final = frozenset({"duplicate_window_buckets", "repeat_window_buckets"})
 SECOND_NS: Final = 1_000_000_000
-FRACTIONS: Final = ("_frac", "_frac_max")
 
 
 def learn(state: AdmissionState, message: Any, limits: Limits) -> list[Out]:
     """Take a fact into the state."""
     match message:
         case SignalEvent():
-            _mark(state, message, limits)
+            _mark(state, message, overrides.in_force(state, limits))
+            overrides.expire(state)
         case RiskEvent():
             _risk(state, message)
+            overrides.expire(state)
         case AccountValue():
             _account(state, message)
         case SwitchEvent():
@@ -61,7 +60,7 @@ def learn(state: AdmissionState, message: Any, limits: Limits) -> list[Out]:
             _unlock(state, f"{OVERFILL}{message.intent_id}")
             _free(state, message.intent_id)
         case LimitOverride():
-            return _override(state, message, limits)
+            return overrides.override(state, message, limits)
         case GateVerdict():
             state.verdicts[message.stage] = message
         case SessionEvent():
@@ -75,16 +74,10 @@ def learn(state: AdmissionState, message: Any, limits: Limits) -> list[Out]:
             sides = f"cash: ours {message.own_cash}, broker's {message.broker_cash}"
             state.cash_break = sides if message.open else ""
         case WorkerState():
-            alive = {name: w for name, w in state.workers.items() if message.ts_ns - w.ts_ns <= SILENT_NS}
-            state.workers = alive | {message.worker: message}
+            state.workers[message.worker] = message
+            now_ns = min(message.ts_ns, clock.wall_ns(state))  # neither alone says that the others are gone
+            state.workers = {name: w for name, w in state.workers.items() if now_ns - w.ts_ns <= SILENT_NS}
     return []
-
-
-def in_force(state: AdmissionState, limits: Limits) -> Limits:
-    """The limits with the overrides that have not expired."""
-    now_ns = clock.event_ns(state)
-    values = {name: o.value for name, o in state.overrides.items() if o.expires_ts_event_ns > now_ns}
-    return limits.model_copy(update=values) if values else limits
 
 
 def _mark(state: AdmissionState, signal: SignalEvent, limits: Limits) -> None:
@@ -117,18 +110,32 @@ def _account(state: AdmissionState, value: AccountValue) -> None:
     # The same again may be what IB said before the fill: it is said every few seconds until IB has another word.
     lag_ns = LAG_NS if before == state.buying_power_usd else 0
     state.spent = [spent for spent in state.spent if spent.ts_ns > value.ts_ns - lag_ns]
-    if state.account_nav_start_usd is None or day != state.account_day:
+    state.currency = value.currency
+    # No stamp forgets what was lost today: not one from the day before, nor one that is ahead of everybody else.
+    tomorrow = day > state.account_day and value.ts_ns <= clock.wall_ns(state, but="account") + clock.AHEAD_NS
+    if state.account_nav_start_usd is None or tomorrow:
         state.account_nav_start_usd, state.account_day = state.nav_usd, day
 
 
 def _kill(state: AdmissionState, kill: KillCommand) -> None:
     why = f"{kill.operator}: {kill.reason}"
     state.kills[kill.scope] = why
-    state.parents.clear()
     # As the latch has it, the last kill of a scope says whether it flattens.
     state.flattening.pop(kill.scope, None)
     if kill.flatten and not kill.scope.startswith("order:"):
         state.flattening[kill.scope] = why
+    state.parents = {
+        name: parent
+        for name, parent in state.parents.items()
+        if not (_covers(kill.scope, parent) or state.flattened(name))
+    }
+
+
+def _covers(scope: str, parent: Parent) -> bool:
+    """Whether a kill of this scope ends a parent: one that names it, a child of it, or what both belong to."""
+    kind, _, name = scope.partition(":")
+    intent = parent.intent
+    return parent.names(name) if kind == "order" else covers(scope, intent.strategy, intent.instrument, "")
 
 
 def _unlock(state: AdmissionState, source: str) -> None:
@@ -158,55 +165,10 @@ def _reset(state: AdmissionState, reset: ResetCommand) -> None:
     state.flattening.pop(reset.scope, None)
     kind, _, name = reset.scope.partition(":")
     if kind in ("account", "strategy"):
-        state.throttled = {
-            key: why for key, why in state.throttled.items() if kind == "strategy" and key.rpartition("|")[0] != name
-        }
-
-
-def _override(state: AdmissionState, order: LimitOverride, limits: Limits) -> list[Out]:
-    """Tightening needs one person; raising needs two, over what is in force and over what would be in force later."""
-    current = getattr(limits, order.limit, None)
-    by = order.operator
-    if isinstance(current, bool) or not isinstance(current, int | float):
-        return [_refused(order, "no such number is set")]
-    if order.limit.endswith(FRACTIONS) and not 0 <= order.value < 1:
-        return [_refused(order, "a fraction is from 0 to less than 1")]
-    value, ends_ns = type(current)(order.value), order.expires_ts_event_ns
-    before = state.overrides.get(order.limit)
-    if before is None or before.expires_ts_event_ns <= clock.event_ns(state):
-        before = Override(current, ends_ns, "")
-    if (
-        _looser(order.limit, value, before.value)
-        or (ends_ns < before.expires_ts_event_ns and _looser(order.limit, current, before.value))
-        or (ends_ns > before.expires_ts_event_ns and _looser(order.limit, value, current))
-    ):
-        if _person(order.approver) in ("", _person(order.operator)):
-            return [_refused(order, f"raising it from {before.value:g}, now or later, needs a second person")]
-        by = f"{order.operator} and {order.approver}"
-    state.overrides[order.limit] = Override(value, ends_ns, by)
-    return []
-
-
-def _looser(limit: str, value: float, than: float) -> bool:
-    return value < than if limit in TIGHTER_WHEN_LARGER else value > than
-
-
-def _person(name: str) -> str:
-    """A name as it is compared: one person types it in more than one way."""
-    return " ".join(name.split()).casefold()
-
-
-def _refused(order: LimitOverride, why: str) -> Out:
-    text = f"{order.limit}={order.value:g} asked for by {order.operator} is not in force: {why}"
-    alert = Alert(
-        severity="WARNING",
-        code="OVERRIDE_REFUSED",
-        subject=f"limit {order.limit}",
-        text=text,
-        owner="risk desk",
-        ts_ns=order.ts_ns,
-    )
-    return Out(ALERTS, alert.code, alert)
+        lifted = {key for key in state.throttled if kind == "account" or key.rpartition("|")[0] == name}
+        state.throttled = {key: why for key, why in state.throttled.items() if key not in lifted}
+        # What was counted up to the throttle is looked at too; else the next order would set it again.
+        state.repeats = {key: window for key, window in state.repeats.items() if key not in lifted}
 
 
 def _report(state: AdmissionState, report: ExecutionReport) -> None:

@@ -1,57 +1,34 @@
-"""What admission writes down of a decision: the counters of the controls, and the record for the audit."""
+"""What admission writes down of a decision: the record for the audit."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Any
 
-from agents.controls import clock
 from agents.controls.case import Case, Finding, Identity
-from agents.controls.checks import MINUTE_NS
-from agents.controls.state import AdmissionState, Window
+from agents.controls.state import AdmissionState
 from agents.parameters import Limits
 from agents.spec import Out
-from contracts.controls import DecisionRecord, Denial, RiskEvent, SwitchEvent
-from contracts.orders import AccountValue, AmendIntent, CancelIntent, Input, OrderIntent, SessionEvent
+from contracts.base import Message
+from contracts.controls import DecisionRecord, GateVerdict
+from contracts.orders import AmendIntent, CancelIntent, Input, OrderIntent
 from contracts.signals import SignalEvent
 from contracts.topics import DECISIONS
 
 Request = OrderIntent | AmendIntent | CancelIntent
 
 
-def remember(case: Case, found: list[Finding], oldest_ns: int) -> None:
-    """Counters and windows after a decision on an order or an amend; intents older than `oldest_ns` are forgotten.
-
-    They go by what the market and risk say the time is: by an intent from the future much would be forgotten.
-    """
-    state, intent, limits = case.state, case.intent, case.limits
-    now_ns = clock.event_ns(state)
-    for reason, _ in found:
-        state.denied[reason] = state.denied.get(reason, 0) + 1
-    if any(reason is Denial.REPEATED_EXECUTION for reason, _ in found):
-        numbers = next(numbers for reason, numbers in found if reason is Denial.REPEATED_EXECUTION)
-        state.throttled.setdefault(case.strategy_instrument, numbers)
-    state.recent = {name: ts for name, ts in state.recent.items() if ts >= oldest_ns}
-    state.recent[intent.intent_id] = now_ns
-    if found:
-        return
-    window_ns = now_ns - case.bucket_ns * (limits.duplicate_window_buckets or 0)
-    state.contents = {text: ts for text, ts in state.contents.items() if ts > window_ns}
-    state.contents[case.content] = now_ns
-    count_message(state)
-    repeats = state.repeats.get(case.strategy_instrument)
-    if repeats is None or case.age_buckets(repeats.start_ns) >= (limits.repeat_window_buckets or 0):
-        state.repeats[case.strategy_instrument] = Window(now_ns, 1)
-    else:
-        repeats.count += 1
-
-
 def hear(state: AdmissionState, message: Any, source: Input) -> None:
-    """Note where the newest word on a price, on risk, on the account, on the session and on the switch stands."""
+    """Note where the newest word of each kind stands: prices by instrument, verdicts by stage, all else by its type.
+
+    Their topics have one partition each, so the newest word stands for all of its kind that came before it.
+    """
     match message:
         case SignalEvent():
             state.heard[f"price.{message.instrument}"] = source
-        case RiskEvent() | AccountValue() | SessionEvent() | SwitchEvent():
+        case GateVerdict():
+            state.heard[f"verdict.{message.stage}"] = source
+        case Message():
             state.heard[message.type] = source
 
 
@@ -67,12 +44,6 @@ def shown(limits: Limits) -> dict[str, str]:
     return {name: str(value) for name, value in sorted(used.items())}
 
 
-def count_message(state: AdmissionState) -> None:
-    """C4: submits, amends and cancels are messages all alike."""
-    minute = clock.event_ns(state) // MINUTE_NS * MINUTE_NS
-    state.rate = Window(minute, state.rate.count + 1 if state.rate.start_ns == minute else 1)
-
-
 def decision(
     state: AdmissionState,
     request: Request,
@@ -81,17 +52,25 @@ def decision(
     limits: dict[str, str],
     identity: Identity,
     admitted: str,
+    case: Case | None = None,
 ) -> Out:
-    """The record of a decision, chained to the one before; `admitted` is its text if nothing was found."""
+    """The record of a decision, chained to the one before; `admitted` is its text if nothing was found.
+
+    A cancel has no `case`, as no limit is held against it.
+    """
     message = "; ".join(f"denied {reason}: {numbers} intent={request.intent_id}" for reason, numbers in found)
     record = DecisionRecord(
         intent_id=request.intent_id,
         instrument=request.instrument,
+        request=request.type,
+        about=_about(request),
+        strategy=request.strategy,
+        **(_terms(case, request, admitted=not found) if case is not None else {}),
         admitted=not found,
         reasons=tuple(reason for reason, _ in found),
         message=message or admitted,
         verdicts={str(stage): verdict.verdict.value for stage, verdict in sorted(state.verdicts.items())},
-        inputs=(source, *request.inputs, *_rested_on(state, request.instrument)),
+        inputs=tuple(dict.fromkeys((source, *request.inputs, *_rested_on(state, request.instrument)))),
         limits=limits,
         build=identity.build,
         configuration_hash=identity.configuration_hash,
@@ -103,10 +82,31 @@ def decision(
     return Out(DECISIONS, request.intent_id, record.model_copy(update={"record_hash": state.last_hash}))
 
 
-def chain_hash(record: DecisionRecord) -> str:
-    """SHA-256 of a record without its own hash; it holds the hash of the record before, and so all of them."""
-    return _hash(record.model_copy(update={"record_hash": ""}))
+def _about(request: Request) -> str | None:
+    """The intent of the order that an amend or a cancel is of."""
+    match request:
+        case AmendIntent():
+            return request.amends
+        case CancelIntent():
+            return request.cancels
+    return None
+
+
+def _terms(case: Case, request: Request, *, admitted: bool) -> dict[str, Any]:
+    """What was asked for, and how much of it may go out; the side of an amend is that of the order, if it works."""
+    intent = case.intent
+    terms: dict[str, Any] = {
+        "parent_id": case.parent_id or None,
+        "side": intent.side if case.amend is None or case.working is not None else None,
+        "quantity_lots": intent.quantity_lots,
+        "limit_price": intent.limit_price,
+        "admitted_lots": case.lots if admitted else 0,
+    }
+    if isinstance(request, OrderIntent):
+        terms |= {"order_type": intent.order_type, "time_in_force": intent.time_in_force}
+    return terms
 
 
 def _hash(record: DecisionRecord) -> str:
+    """SHA-256 of a record whose own hash is empty; it holds the hash of the record before, and so all of them."""
     return hashlib.sha256(record.model_dump_json().encode()).hexdigest()

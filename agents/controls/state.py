@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,7 +34,7 @@ class Working:
     """An order that may still fill `lots`: its exposure counts from the claim until it ends.
 
     `amend_id` is an amend to `amend_lots` that is not settled: until then the larger of both quantities counts. Of a
-    child `parent_id` is the intent that it is a part of.
+    child `parent_id` is the intent that it is a part of. `cancel_ns` is when its cancel was asked for, in event time.
     """
 
     intent_id: str
@@ -45,6 +46,7 @@ class Working:
     state: OrderState = OrderState.PENDING_SUBMIT
     amend_id: str = ""
     amend_lots: int = 0
+    cancel_ns: int | None = None
 
     @property
     def lots(self) -> int:
@@ -58,6 +60,19 @@ class Parent:
     intent: OrderIntent
     sent_lots: int = 0
     children: int = 0
+
+    @property
+    def left_lots(self) -> int:
+        return self.intent.quantity_lots - self.sent_lots
+
+    def child_id(self, number: int) -> str:
+        """The intent of a child; the first one, number 0, has that of its parent."""
+        return digest(f"{self.intent.intent_id}|{number}")
+
+    def names(self, intent_id: str) -> bool:
+        """Whether it is the intent itself or one of the children that went out."""
+        own = self.intent.intent_id
+        return intent_id == own or any(intent_id == self.child_id(number) for number in range(1, self.children))
 
 
 @dataclass(slots=True)
@@ -103,6 +118,7 @@ class AdmissionState:
     an intent may be old; `throttled` what was repeated too often, latched.
     `workers` are those that say what they run; `cash_break` has both sides of a cash break while one is open; `spent`
     are fills that the broker's `buying_power_usd` may not have seen.
+    `rate` are messages by the second of event time; `taken` the lots that went out to an instrument in a bucket.
     `heard` is where the newest word of each source stands.
     """
 
@@ -122,6 +138,7 @@ class AdmissionState:
     account_nav_start_usd: float | None = None
     account_day: int = 0
     buying_power_usd: float = 0.0
+    currency: str = ""
     spent: list[Spent] = field(default_factory=list)
     cash_break: str = ""
     workers: dict[str, WorkerState] = field(default_factory=dict)
@@ -135,7 +152,8 @@ class AdmissionState:
     parents: dict[str, Parent] = field(default_factory=dict)
     recent: dict[str, int] = field(default_factory=dict)
     contents: dict[str, int] = field(default_factory=dict)
-    rate: Window = field(default_factory=Window)
+    rate: dict[int, int] = field(default_factory=dict)
+    taken: dict[str, Window] = field(default_factory=dict)
     repeats: dict[str, Window] = field(default_factory=dict)
     throttled: dict[str, str] = field(default_factory=dict)
     overrides: dict[str, Override] = field(default_factory=dict)
@@ -158,6 +176,11 @@ class AdmissionState:
     def in_doubt(self, instrument: str) -> bool:
         """Whether it is not sure what is held, or what may still fill: no order may go out, not even to close it."""
         return any(not source.startswith(OVERFILL) for source in self.locks.get(instrument, {}))
+
+
+def digest(text: str) -> str:
+    """The intent id of what admission asks for by itself."""
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def opened(before_lots: int, after_lots: int) -> int:

@@ -35,7 +35,11 @@ STAGES: Final = (
     Stage(
         5,
         "execution",
-        (Criterion("execution.position_breaks", 0.0), Criterion("execution.cash_breaks", 0.0)),
+        (
+            Criterion("execution.position_breaks", 0.0),
+            Criterion("execution.cash_breaks", 0.0),
+            Criterion("execution.drop_copy_away", 0.0),
+        ),
         86_400 * SECOND_NS,
     ),
     Stage(6, "paper account probe", (Criterion("paper.probe_failures", 0.0),), 86_400 * SECOND_NS),

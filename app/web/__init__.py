@@ -40,7 +40,8 @@ async def serve(settings: Settings) -> None:
     groups = ["all"] if agent_group(settings) == "all" else list(GROUPS)
     view = View(settings.prefix, groups)
     sender = Sender(settings.kafka.access)
-    site = Site(view, facts(settings), sender.send, is_local(settings.web.host), settings.web.commands)
+    page = settings.web
+    site = Site(view, facts(settings), sender.send, is_local(page.host), page.commands, page.origin)
     if not site.local:
         log.warning("%s", exposure(settings))
     runner = web.AppRunner(site.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)

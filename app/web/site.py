@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.health import Health
 from app.web import metrics
 from app.web.view import View
-from contracts.controls import KillCommand, ResetCommand
+from contracts.controls import KillCommand, Name, ResetCommand
 
 STATIC: Final = Path(__file__).parent / "static"
 
@@ -71,7 +71,7 @@ class Order(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", str_strip_whitespace=True)
 
-    operator: str = Field(min_length=1, max_length=64)
+    operator: Annotated[Name, Field(max_length=64)]
     reason: str = Field(min_length=1, max_length=500)
     word: Literal["KILL", "RESET"]
 
@@ -81,6 +81,7 @@ class Site:
     """The page of one view. `facts` are what the page must know of the desk and no topic says.
 
     A `local` page answers to this machine alone. Any other takes commands only if `commands` says so: it has no login.
+    Commands come from the page itself, which is at `origin` when a proxy stands before it.
     """
 
     view: View
@@ -88,6 +89,7 @@ class Site:
     send: Send
     local: bool
     commands: bool = False
+    origin: str = ""
     health: Health | None = None
     pages: int = 0
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -205,9 +207,13 @@ class Site:
     async def _command(self, request: web.Request, word: str) -> web.Response:
         if not self.may_command:
             raise problem(web.HTTPForbidden, NO_COMMANDS)
-        same = f"{request.scheme}://{request.host}"
+        # A proxy's word on what it forwards would be anybody's word, so the settings name the origin.
+        same = self.origin or f"{request.scheme}://{request.host}"
         if request.headers.get("Origin") != same or request.headers.get(COMMAND_HEADER) != word:
-            raise problem(web.HTTPForbidden, f"send this command from the page at {same}/")
+            text = (
+                f"send this command from the page at {same}/; behind a proxy, set FLOWGATE_WEB__ORIGIN to its address"
+            )
+            raise problem(web.HTTPForbidden, text)
         if request.content_type != "application/json":
             raise problem(web.HTTPUnsupportedMediaType, "send the command as application/json")
         try:

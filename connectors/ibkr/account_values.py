@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
@@ -10,6 +11,11 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from contracts.orders import BrokerAccount
+
+log = logging.getLogger(__name__)
+
+AGAIN_S: Final = 5.0
+"""Unchanged account values are said again this often: admission wants them fresh."""
 
 WANTED: Final = ("NetLiquidation", "TotalCashValue", "BuyingPower")
 ALL_CURRENCIES: Final = "BASE"
@@ -46,3 +52,28 @@ def broker_account(account: str, values: Iterable[Any]) -> BrokerAccount:
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{first['loc'][0]} of {account} is {first['input']!r}: {first['msg']}") from None
+
+
+class AccountNews:
+    """What of the account's values is worth saying: what changed, and everything again after a while."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, Any] = {}
+        self._told_s = float("-inf")
+        self._unreadable = ""
+
+    def news(self, account: str, values: Iterable[Any]) -> BrokerAccount | None:
+        """The message to be said now, or None; values that are no number are not passed on, and are logged once."""
+        try:
+            message = broker_account(account, values)
+        except ValueError as error:
+            # Nothing is told, so admission takes the account for stale and denies.
+            if str(error) != self._unreadable:
+                log.warning("account values are not passed on: %s", error)
+            self._unreadable = str(error)
+            return None
+        now_s, amounts = time.monotonic(), message.model_dump(exclude={"ts_ns"})
+        if amounts == self._last and now_s - self._told_s < AGAIN_S:
+            return None
+        self._last, self._told_s = amounts, now_s
+        return message

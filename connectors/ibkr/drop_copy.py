@@ -19,10 +19,10 @@ from typing import Final
 
 from ib_insync import IB, ExecutionFilter, Fill
 
-from connectors.ibkr.ears import lots
+from connectors.ibkr.ears import UNSET, lots
 from connectors.ibkr.session import BACK_OFF_S, CONNECT_TIMEOUT_S, SNAPSHOT_TIMEOUT_S, Address, Publish
 from contracts.executions import parts
-from contracts.instruments import BY_CON_ID
+from contracts.instruments import BY_CON_ID, InstrumentSpec
 from contracts.orders import DropCopy
 from contracts.topics import BROADCAST, BROKER_EVENTS
 
@@ -35,6 +35,10 @@ WHOLE_EVERY_S: Final = 60.0
 
 OVERLAP: Final = timedelta(seconds=60)
 """Executions and their corrections may come late and in any order."""
+
+
+class UnreadableError(RuntimeError):
+    """A quantity is no number: the read has failed, and is tried again."""
 
 
 async def run(address: Address, publish: Publish) -> None:
@@ -50,7 +54,7 @@ async def run(address: Address, publish: Publish) -> None:
             while True:
                 await publish((BROKER_EVENTS, BROADCAST, await reader.read()))
                 await asyncio.sleep(EVERY_S)
-        except (OSError, TimeoutError, ConnectionError) as error:
+        except (OSError, TimeoutError, ConnectionError, UnreadableError) as error:
             log.warning("drop copy: %s", error or type(error).__name__)
         finally:
             ib.disconnect()
@@ -68,14 +72,14 @@ class Reader:
         self._whole_s = 0.0
 
     async def read(self) -> DropCopy:
-        """One copy; TimeoutError rather than one of which a part is missing."""
+        """One copy; TimeoutError or UnreadableError rather than one of which a part is missing."""
         await self._read_executions()
         self._ib.wrapper.positions.clear()
         await asyncio.wait_for(self._ib.reqPositionsAsync(), SNAPSHOT_TIMEOUT_S)
         held = [position for account in self._ib.wrapper.positions.values() for position in account.values()]
         self._ib.client.cancelPositions()
         positions = {
-            BY_CON_ID[p.contract.conId].instrument: lots(BY_CON_ID[p.contract.conId], p.position)
+            BY_CON_ID[p.contract.conId].instrument: _lots(BY_CON_ID[p.contract.conId], p.position)
             for p in held
             if p.contract.conId in BY_CON_ID
         }
@@ -105,8 +109,15 @@ class Reader:
             self._newest = max(self._newest or when, when)
             spec = BY_CON_ID.get(fill.contract.conId)
             if spec is not None:
-                size = lots(spec, fill.execution.shares)
+                size = _lots(spec, fill.execution.shares)
                 self._executed[fill.execution.execId] = (
                     spec.instrument,
                     size if fill.execution.side == "BOT" else -size,
                 )
+
+
+def _lots(spec: InstrumentSpec, units: float) -> int:
+    """Lots of a quantity of the wire; IB sends NaN or 1.79e308 for one that is not set."""
+    if not abs(units) < UNSET:
+        raise UnreadableError(f"a quantity of {spec.instrument} is {units}, which is no number")
+    return lots(spec, units)

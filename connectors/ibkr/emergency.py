@@ -7,12 +7,13 @@ id that placed them: another one cannot cancel them singly (10147), but IB's glo
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from ib_insync import IB, MarketOrder
+from ib_insync import IB, ExecutionFilter, MarketOrder
 
 from connectors.ibkr.guard import refusal
 from connectors.ibkr.sender import contract_of
@@ -21,19 +22,33 @@ from contracts.instruments import BY_CON_ID, INSTRUMENTS
 
 POLL_S: Final = 0.05
 
+REFERENCE: Final = "emergency flatten"
+"""What the orders that close positions by hand have for a reference."""
+
+INTENT: Final = re.compile("[0-9a-f]{24}")
+CLIENT_ID_BUSY: Final = 326
+
 
 class EmergencyError(RuntimeError):
     """The gateway could not be used; the message says why."""
+
+
+class BusyError(EmergencyError):
+    """Another connection has our client id."""
 
 
 @asynccontextmanager
 async def connection(address: Address) -> AsyncIterator[IB]:
     """A connection under the guard of the account."""
     ib = IB()
+    codes: list[int] = []
+    ib.errorEvent += lambda _request, code, _text, _contract: codes.append(code)
     try:
         try:
             await ib.client.connectAsync(address.host, address.port, address.client_id, CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError, ConnectionError) as error:
+            if CLIENT_ID_BUSY in codes:
+                raise BusyError(f"client id {address.client_id} is in use") from None
             text = str(error) or "no answer"
             raise EmergencyError(
                 f"no gateway at {address.host}:{address.port} ({text}); use TWS or telephone"
@@ -76,22 +91,60 @@ def _name(contract: Any) -> str:
     return spec.instrument if spec is not None else f"{contract.symbol} (conId {contract.conId}, not in the catalogue)"
 
 
+async def closed_by_hand(ib: IB) -> bool:
+    """Whether `flatten` has executed anything today: the desk may not know yet what is held."""
+    ib.wrapper.fills.clear()
+    fills = await asyncio.wait_for(ib.reqExecutionsAsync(ExecutionFilter()), SNAPSHOT_TIMEOUT_S)
+    return any(fill.execution.orderRef == REFERENCE for fill in fills)
+
+
 async def flatten(ib: IB, deadline_s: float) -> dict[str, float]:
     """One market order against each position of the catalogue; what is left of all when the time is over."""
     for name, units in (await positions(ib)).items():
         if name not in INSTRUMENTS:
             continue
-        order = MarketOrder("SELL" if units > 0 else "BUY", abs(units), orderRef="emergency flatten")
+        order = MarketOrder("SELL" if units > 0 else "BUY", abs(units), orderRef=REFERENCE)
         ib.client.placeOrder(ib.client.getReqId(), contract_of(INSTRUMENTS[name]), order)
     return await until_flat(ib, deadline_s)
 
 
-async def until_flat(ib: IB, deadline_s: float) -> dict[str, float]:
-    """Wait for positions of the catalogue to be closed; what is left of all when the time is over."""
+async def until_flat(ib: IB, deadline_s: float, names: Collection[str] = INSTRUMENTS.keys()) -> dict[str, float]:
+    """Wait for positions in these instruments to be closed; what is left of all when the time is over."""
     ends = time.monotonic() + deadline_s
-    while INSTRUMENTS.keys() & (left := await positions(ib)).keys() and time.monotonic() < ends:
+    while set(names) & (left := await positions(ib)).keys() and time.monotonic() < ends:
         await asyncio.sleep(POLL_S * 4)
     return left
+
+
+async def until_cancelled(ib: IB, scope: str, deadline_s: float) -> tuple[bool, int]:
+    """Wait for the open orders that a kill of a part may cover to end; (its order is known, how many are left).
+
+    The gateway knows the intent of an order, but not its strategy, nor whose child it is: what it cannot tell apart
+    counts. There is one order in an instrument at a time, so the children of an intent are in its own.
+    """
+    kind, _, name = scope.partition(":")
+    home = await _instruments_of(ib, name) if kind == "order" else {name}
+    ends = time.monotonic() + deadline_s
+    while True:
+        left = [
+            trade
+            for trade in await _open_orders(ib)
+            if INTENT.fullmatch(trade.order.orderRef) and (kind == "strategy" or _name(trade.contract) in home)
+        ]
+        if not left or time.monotonic() >= ends:
+            return bool(home), len(left)
+        await asyncio.sleep(POLL_S)
+
+
+async def _instruments_of(ib: IB, intent_id: str) -> set[str]:
+    """Where the gateway has seen the order of this intent today; one instrument, or none."""
+    ib.wrapper.fills.clear()
+    seen = [(trade.contract, trade.order.orderRef) for trade in await _open_orders(ib)]
+    over = await asyncio.wait_for(ib.reqCompletedOrdersAsync(False), SNAPSHOT_TIMEOUT_S)
+    seen += [(trade.contract, trade.order.orderRef) for trade in over]
+    fills = await asyncio.wait_for(ib.reqExecutionsAsync(ExecutionFilter()), SNAPSHOT_TIMEOUT_S)
+    seen += [(fill.contract, fill.execution.orderRef) for fill in fills]
+    return {_name(contract) for contract, reference in seen if reference == intent_id}
 
 
 async def _open_orders(ib: IB) -> list[Any]:

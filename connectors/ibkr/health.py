@@ -12,8 +12,12 @@ from typing import Final
 from connectors.ibkr.calendar import expected_outage
 from connectors.ibkr.ears import Ears
 from connectors.ibkr.pacing import Pacing
+from contracts.base import Message
 from contracts.orders import SessionHealth, SessionState
+from contracts.topics import BROADCAST
 
+TELL_S: Final = 1.0
+BEAT_S: Final = 0.05
 MEASURE_S: Final = 0.05
 LOOP_DELAY_MS_MAX: Final = 250.0
 """An event loop this late is named among the reasons: something blocks it."""
@@ -34,6 +38,8 @@ class Health:
         self.connection_failures = 0
         self.pacing_violations = 0
         self.loop_delay_ms_max = 0.0
+        self.beating = False
+        """The gateway owes the answer to a heartbeat."""
 
     def failed(self, *, login_waits: bool = False) -> None:
         """Count a connection that ended or was not made; a planned outage and a login that waits are no failure."""
@@ -49,6 +55,17 @@ class Health:
             await asyncio.sleep(MEASURE_S)
             delay_ms = (time.monotonic() - began - MEASURE_S) * 1e3
             self.loop_delay_ms_max = max(self.loop_delay_ms_max, delay_ms)
+
+    async def tell(self, now: Callable[[], tuple[SessionState, str]], say: Callable[[str, Message], None]) -> None:
+        """Say how the session is, every second in every state: connections fail while it is away.
+
+        But not READY while the gateway owes a heartbeat: that word means that what it said before has come.
+        """
+        while True:
+            await asyncio.sleep(TELL_S)
+            while self.beating and now()[0] is SessionState.READY:
+                await asyncio.sleep(BEAT_S)
+            say(BROADCAST, self.report(*now()))
 
     def report(self, state: SessionState, reason: str) -> SessionHealth:
         """The message; begins a new period."""

@@ -8,13 +8,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from ib_insync import Contract, Order
 
 from connectors import crash
 from connectors.ibkr.ears import Ears
-from connectors.ibkr.open_orders import ANSWER_S, OpenOrder
+from connectors.ibkr.open_orders import ANSWER_S, CANCEL_AGAIN_S, OpenOrder
 from connectors.ibkr.pacing import Pacing
 from contracts.base import Message
 from contracts.controls import FLATTEN, covers
@@ -27,7 +28,18 @@ PARENTS_MAX: Final = 10_000
 SINGLY_MAX: Final = 5
 """Up to so many orders are cancelled one by one, which leaves orders of other clients and of people alone."""
 
+REST_S: Final = 300.0
+"""Dead-man timer of an order that rests: the API has no cancel on disconnect, so it ends by itself, also when nobody is
+there to end it. An amend begins the time anew; a strategy that wants it for longer asks again.
+"""
+
 GLOBAL_CANCEL_S: Final = 0.5
+
+CANCEL_SOON_S: Final = 1.0
+"""A person who kills again has his cancel written again, if the last one is older."""
+
+CARRIED_OUT_S: Final = 10.0
+"""A killed order that works for longer after its cancel was asked for needs a person."""
 
 
 class LostOwnershipError(RuntimeError):
@@ -39,7 +51,8 @@ class Sender:
 
     An order id is written at most once in a session: a command that comes again finds it in `_written`. A socket that
     has ended takes nothing and is no error here: what was to go out is owed to the next READY.
-    `_killed` and `_held` have the scopes of the kills in force, and whether each lets the orders of a flatten through.
+    `_killed` and `_held` have the scopes of the kills in force, and whether each lets the orders of a flatten through;
+    `_stopping` since when the cancel of an order under one of them is asked for, infinite once that was told.
     """
 
     def __init__(
@@ -56,11 +69,13 @@ class Sender:
         self._state = state
         self._say = say
         self._written: dict[int, int] = {}
-        self._children: dict[str, int] = {}
+        self._children: dict[str, dict[int, int]] = {}
         self._owed: dict[int, str] = {}
         self._owes_all = False
         self._killed: dict[str, bool] | None = None
         self._held: dict[str, bool] = {}
+        self._stopping: dict[int, float] = {}
+        self._latched_epoch = 0
         self._queue: deque[tuple[OrderCommand, int, float]] = deque()
         self._news = asyncio.Event()
         self._reconciled = 0
@@ -143,10 +158,14 @@ class Sender:
         self._ears.orders.add(command.order_id, order)
         self._written[command.order_id] = epoch
         if command.parent_id is not None:
-            self._children[command.parent_id] = self._children.get(command.parent_id, 0) + command.quantity_lots
+            self.count(command.parent_id, command.order_id, command.quantity_lots)
         crash.at("sender:placed")
         sent = OrderSent(intent_id=command.intent_id, order_id=command.order_id, epoch=epoch, ts_ns=time.time_ns())
         self._say(command.intent_id, sent)
+
+    def count(self, parent_id: str, order_id: int, lots: int) -> None:
+        """Hold a child against its parent; one that comes again counts once."""
+        self._children.setdefault(parent_id, {})[order_id] = lots
 
     def reconciled(self, epoch: int) -> None:
         """READY of this session has reached every order: new ones may go out.
@@ -164,6 +183,9 @@ class Sender:
         await self._pacing.order()
         order = self._ears.orders.get(command.order_id)
         refusal = self._refusal(command) or ("the order is over" if order is None or order.done else "")
+        if self._reconciled != self._ears.epoch:
+            # The row still waits for READY, which would take the new terms for refused: its snapshot is older.
+            refusal = refusal or "the snapshot of this session has not reached every order"
         if order is not None and not refusal and not self._write(command, order.spec):
             refusal = "the connection has ended"
         if order is None or refusal:
@@ -180,6 +202,7 @@ class Sender:
         if self._to_socket(lambda: self._client.cancelOrder(order_id, "")):
             self._owed.pop(order_id, None)
             self._ears.probed[order_id] = intent_id
+            self._ears.orders.cancelled(order_id, time.monotonic())
             crash.at("sender:cancelled")
         else:
             log.warning("cancel of order %s (%s) waits for READY", order_id, intent_id)
@@ -205,32 +228,54 @@ class Sender:
             await self.cancel(order_id, intent_id)
 
     async def latch(self, scopes: tuple[str, ...], *, flatten: tuple[str, ...] = ()) -> None:
-        """Take over the kills in force, and cancel what works under them."""
+        """Take over the kills in force, and cancel what works under them.
+
+        The first word of an epoch is that of READY, which comes by itself; what follows are somebody's commands.
+        """
+        again_s = CANCEL_AGAIN_S if self._latched_epoch != self._ears.epoch else CANCEL_SOON_S
+        self._latched_epoch = self._ears.epoch
         self._killed = {scope: scope in flatten for scope in scopes}
         self._news.set()
         for scope, spares in self._killed.items():
-            await self.stop(scope, spares=spares)
+            await self.stop(scope, spares=spares, again_s=again_s)
 
     async def hold(self, scopes: dict[str, bool]) -> None:
         """Block and cancel these scopes as well, each with whether it flattens: kills that came without Kafka."""
         self._held = scopes
         self._news.set()
         for scope, spares in scopes.items():
-            await self.stop(scope, spares=spares)
+            await self.stop(scope, spares=spares, again_s=CANCEL_SOON_S)
 
-    async def stop(self, scope: str, *, spares: bool = False) -> int:
+    async def stop(self, scope: str, *, spares: bool = False, again_s: float = CANCEL_AGAIN_S) -> int:
         """Cancel the working orders of a scope, but those of a flatten that it `spares`; returns their number.
 
         Of the whole account with one message, IB's global cancel, which no pacing delays; what still works after it has
-        had its time, and every other scope, order by order.
+        had its time, and every other scope, order by order. A cancel younger than `again_s` is not written again: a
+        gateway that refuses it is asked with a snapshot, whose READY leads here.
         """
-        found = self._working(scope, spares)
-        if scope == "account" and len(found) > SINGLY_MAX and self._state() is SessionState.READY:
+        found, now_s = self._working(scope, spares), time.monotonic()
+        self._stopping |= {order_id: self._stopping.get(order_id, now_s) for order_id, _ in found}
+        wanted = {order_id for order_id, order in found if now_s - order.cancel_s >= again_s}
+        if scope == "account" and len(wanted) > SINGLY_MAX and self._state() is SessionState.READY:
             await self.cancel_all()
             await asyncio.sleep(GLOBAL_CANCEL_S)
         for order_id, order in self._working(scope, spares):
-            await self.cancel(order_id, order.intent_id)
+            if order_id in wanted:
+                await self.cancel(order_id, order.intent_id)
         return len(found)
+
+    def outlived(self, now_s: float) -> list[str]:
+        """Orders that work long after a kill asked for their cancel, each named once while it is killed."""
+        kills = (*(self._killed or {}).items(), *self._held.items())
+        killed = {order_id: order for scope, spares in kills for order_id, order in self._working(scope, spares)}
+        self._stopping = {order_id: since_s for order_id, since_s in self._stopping.items() if order_id in killed}
+        late = [
+            order_id
+            for order_id, since_s in self._stopping.items()
+            if now_s - since_s >= CARRIED_OUT_S and killed[order_id].listed
+        ]
+        self._stopping |= dict.fromkeys(late, float("inf"))
+        return [f"order {key} of {killed[key].spec.instrument} ({killed[key].intent_id})" for key in late]
 
     def _working(self, scope: str, spares: bool) -> list[tuple[int, OpenOrder]]:
         return [
@@ -261,9 +306,16 @@ class Sender:
         return ""
 
     def _excess(self, command: OrderCommand) -> str:
-        """The last hop counts children against their parent, whatever was counted before; empty when they fit."""
-        sent = self._children.get(command.parent_id or "", 0)
-        if command.parent_id is not None and sent + command.quantity_lots > command.parent_lots:
+        """The last hop counts children against their parent, whatever was counted before; empty when they fit.
+
+        A child that is sent again is one child. Of children from before a restart only the command knows.
+        """
+        if command.parent_id is None:
+            return ""
+        written = self._children.get(command.parent_id, {})
+        here = sum(lots for order_id, lots in written.items() if order_id != command.order_id)
+        sent = max(here, command.parent_sent_lots)
+        if sent + command.quantity_lots > command.parent_lots:
             return f"children exceed their parent: {sent}+{command.quantity_lots}>{command.parent_lots}"
         return ""
 
@@ -292,6 +344,8 @@ class Sender:
             tif=command.time_in_force,
             account=self.account,
         )
+        if command.time_in_force == "DAY":
+            order.tif, order.goodTillDate = "GTD", f"{datetime.now(UTC) + timedelta(seconds=REST_S):%Y%m%d-%H:%M:%S}"
         if not market:
             order.lmtPrice = float(command.limit_price)
         return self._to_socket(lambda: self._client.placeOrder(command.order_id, contract_of(spec), order))

@@ -24,14 +24,15 @@ from typing import Any, Final, NamedTuple
 from ib_insync import ExecutionFilter
 
 from connectors import crash
-from connectors.ibkr.account_values import broker_account
+from connectors.ibkr.account_values import AccountNews
 from connectors.ibkr.calendar import LoginWatch, expected_outage, second_factor_due
 from connectors.ibkr.ears import Ears
 from connectors.ibkr.errors import ERRORS, Action, lookup
 from connectors.ibkr.guard import refusal
 from connectors.ibkr.health import Health
+from connectors.ibkr.outages import HELD_S, OUTAGE_S, CodeWatch, HolderWatch, OutageWatch
 from connectors.ibkr.pacing import Pacing
-from connectors.ibkr.sender import Sender
+from connectors.ibkr.sender import CARRIED_OUT_S, Sender
 from connectors.ibkr.wire import hearing_ib
 from contracts.base import Message
 from contracts.controls import Alert
@@ -50,14 +51,7 @@ HEARTBEAT_S: Final = 2.0
 
 SILENCE_S: Final = 4.0
 ACCOUNT_S: Final = 1.0
-ACCOUNT_AGAIN_S: Final = 5.0
-"""Unchanged account values are said again this often: admission wants them fresh."""
-
-OUTAGE_S: Final = 4.0
-"""A session that has not been READY for so long is an alert, which is out within 5 s; a short reset is none."""
-
 PERSON_NEEDED: Final = "a person is needed: the weekly login waits for its second factor"
-HEALTH_S: Final = 1.0
 CHECK_S: Final = 0.1
 REQUEST_ID_MIN: Final = 900_000_000
 """Ids of requests, far from those of orders: an error names nothing but a number."""
@@ -96,9 +90,7 @@ class IbkrSession:
         self._ib.client.conn.disconnected += self._on_hang_up
         self.health = Health(self._ears, self.pacing)
         self.sender = Sender(self._ib.client, self._ears, self.pacing, lambda: self.state, self._say)
-        self._last_account: dict[str, Any] = {}
-        self._unreadable = ""
-        self._told_account_s = 0.0
+        self._account = AccountNews()
         self._next_id = 0
         self._request_id = REQUEST_ID_MIN
         self._resync = ""
@@ -108,7 +100,7 @@ class IbkrSession:
         self._refused = asyncio.Event()
         self._refusal = ""
         self._closing = self._away = False
-        self._alerted: set[int] = set()
+        self._holder, self._codes = HolderWatch(), CodeWatch()
         self.state = SessionState.DISCONNECTED
         self.reason = "not started"
 
@@ -118,8 +110,9 @@ class IbkrSession:
 
     async def run(self) -> None:
         """Keep the session up until cancelled; ends with an error only if events cannot be published."""
-        own = (self._pump(), self._keep_connected(), self._mind_outages())
-        parts = (*own, self.sender.run(), self.health.measure())
+        own = (self._pump(), self._keep_connected(), self._mind())
+        health = (self.health.measure(), self.health.tell(lambda: (self.state, self.reason), self._say))
+        parts = (*own, self.sender.run(), *health)
         jobs = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
@@ -144,6 +137,7 @@ class IbkrSession:
         while not self._locked():
             while self._away:
                 await asyncio.sleep(CHECK_S)
+            self._reconnect = ""  # whatever was to end has ended
             try:
                 await self._connect()
                 attempt = 0
@@ -154,6 +148,8 @@ class IbkrSession:
             else:
                 reason = self._reconnect or "the connection ended"
             self._reconnect = self._resync = ""
+            if not reason.startswith("326"):
+                self._holder.over()
             if self._locked():
                 break
             self._ib.disconnect()
@@ -169,17 +165,20 @@ class IbkrSession:
             await asyncio.sleep(delay_s)
         await asyncio.Event().wait()  # LOCKED until a person has seen to it and starts the process again
 
-    async def _mind_outages(self) -> None:
-        """Alert once when the session has not been READY for a while that nobody planned, whatever it is busy with."""
-        ready_s, alerted = time.monotonic(), False
+    async def _mind(self) -> None:
+        """Alert what lasts too long, whatever the session is busy with: an outage, a killed order that still works."""
+        outage = OutageWatch(time.monotonic())
         while True:
             await asyncio.sleep(CHECK_S)
+            now_s = time.monotonic()
             if self.state in (SessionState.READY, SessionState.LOCKED) or self._away:
-                ready_s, alerted = time.monotonic(), False
-            elif time.monotonic() - ready_s >= OUTAGE_S and not alerted and not expected_outage(time.time()):
-                alerted = True
+                outage.fine(now_s)
+            elif outage.late(now_s, planned=bool(expected_outage(time.time()))):
                 text = f"not READY for {OUTAGE_S:.0f} s: session is {self.state}, {self.reason}"
                 self._alert("CRITICAL", "GATEWAY_AWAY", text, "operations")
+            for order in self.sender.outlived(now_s):
+                text = f"{order} still works {CARRIED_OUT_S:.0f} s after a kill asked for its cancel"
+                self._alert("CRITICAL", "KILL_NOT_CARRIED_OUT", text, "trading desk")
 
     def _locked(self) -> bool:
         return self.state is SessionState.LOCKED
@@ -195,6 +194,7 @@ class IbkrSession:
     async def _connect(self) -> None:
         host, port, client_id, simulated = self._address
         self._ears.strangers.clear()
+        self._ears.orders.reconnected()
         self._link_lost = False  # this gateway, or this login of it, has not said so
         self._new_epoch()
         self._enter(SessionState.CONNECTING, f"{host}:{port} as client {client_id}")
@@ -234,6 +234,7 @@ class IbkrSession:
         self._resync = ""
         self._new_epoch()
         self._ears.snapshot = True
+        self._ears.orders.reading()
         self._enter(SessionState.SYNCING, reason)
         ib, client = self._ib, self._ib.client
         await self.pacing.request()
@@ -267,7 +268,7 @@ class IbkrSession:
 
     async def _watch(self) -> None:
         """Until the socket ends, falls silent or has to be given up; a snapshot whenever one is asked for."""
-        beat = account = told = time.monotonic()
+        beat = account = time.monotonic()
         while self._ib.isConnected() and not self._reconnect and not self._locked():
             await asyncio.sleep(CHECK_S)
             now_s = time.monotonic()
@@ -280,13 +281,17 @@ class IbkrSession:
             if now_s - account >= ACCOUNT_S:
                 account = now_s
                 self._tell_account()
-            if now_s - told >= HEALTH_S:
-                told = now_s
-                self._say(BROADCAST, self.health.report(self.state, self.reason))
             if now_s - beat >= HEARTBEAT_S:
                 beat = now_s
-                await self.pacing.request()
-                await asyncio.wait_for(self._ib.reqCurrentTimeAsync(), SILENCE_S)
+                await self._heartbeat()
+
+    async def _heartbeat(self) -> None:
+        self.health.beating = True
+        try:
+            await self.pacing.request()
+            await asyncio.wait_for(self._ib.reqCurrentTimeAsync(), SILENCE_S)
+        finally:
+            self.health.beating = False
 
     # ---- what is said ------------------------------------------------------------------------------------------------
 
@@ -326,17 +331,8 @@ class IbkrSession:
 
     def _tell_account(self) -> None:
         account = self.sender.account
-        try:
-            message = broker_account(account, self._ib.accountValues(account))
-        except ValueError as error:
-            # Nothing is told, so admission takes the account for stale and denies.
-            if str(error) != self._unreadable:
-                log.warning("account values are not passed on: %s", error)
-            self._unreadable = str(error)
-            return
-        now_s, amounts = time.monotonic(), message.model_dump(exclude={"ts_ns"})
-        if amounts != self._last_account or now_s - self._told_account_s >= ACCOUNT_AGAIN_S:
-            self._last_account, self._told_account_s = amounts, now_s
+        message = self._account.news(account, self._ib.accountValues(account))
+        if message is not None:
             self._say(account, message)
 
     # ---- what is heard -----------------------------------------------------------------------------------------------
@@ -364,8 +360,7 @@ class IbkrSession:
         order = self._ears.orders.get(request_id)
         known = code in ERRORS
         log.log(logging.INFO if known else logging.ERROR, "gateway: %s %s (%s): %s", code, text, request_id, row.action)
-        if row.owner and (not known or code not in self._alerted):
-            self._alerted.add(code)
+        if row.owner and (not known or self._codes.due(code, time.monotonic())):
             self._alert("WARNING", str(code), f"{row.meaning}: {text}", row.owner)
         # An error on an amend says nothing about the order, which may work on under its old terms.
         if row.action in (Action.REFUSED, Action.ASK) and self._ears.amend_refused(request_id, f"{code} {text}"):
@@ -376,17 +371,24 @@ class IbkrSession:
                 self._enter(SessionState.DISCONNECTED, f"{code} {text}")
             case Action.LINK_RESTORED:
                 self._link_lost, self._resync = False, f"{code} {text}"
+                self._ears.orders.reconnected()
                 if self.state is SessionState.DISCONNECTED:
                     self._enter(SessionState.CONNECTING, f"{code} {text}")
             case Action.RECONNECT:
                 self.health.violated(code)
                 self._reconnect = f"{code} {text}"
             case Action.CLIENT_ID_BUSY:
-                self._on_hang_up(f"326: client id {self._address.client_id} is held by another connection")
+                held = f"326: client id {self._address.client_id} is held by another connection"
+                self._on_hang_up(held)
+                if self._holder.refused(time.monotonic()):
+                    self._alert("CRITICAL", "CLIENT_ID_HELD", f"{held}, for {HELD_S:.0f} s", "operations")
             case Action.REFUSED if order is not None:
                 self._ears.status(order.intent_id, request_id, "Inactive", f"{code} {text}")
             case Action.NOT_FOUND if request_id in self._ears.probed:
                 self._ears.status(self._ears.probed[request_id], request_id, "NotFound", f"{code} {text}")
-                self._ears.orders.ask(request_id)
-            case Action.ASK | Action.CANCEL_LATE:
+                self._ears.orders.unknown_there(request_id)
+                self._ears.orders.cancel_refused(request_id)
+            case Action.CANCEL_LATE:
+                self._ears.orders.cancel_refused(request_id)
+            case Action.ASK:
                 self._ears.orders.ask(request_id)

@@ -65,6 +65,43 @@ def test_gates_are_required_by_where_the_orders_go(profiles: dict[str, Settings]
     assert required == {"dev": (1,), "paper": tuple(range(1, 7)), "prod": tuple(range(1, 9))}
 
 
+@pytest.mark.parametrize(
+    ("profile", "port", "gates", "account"),
+    [
+        ("paper", 4002, "[]", "a paper account requires the gates 1 to 6"),
+        ("paper", 4002, "[1,2,3,4,5]", "a paper account requires the gates 1 to 6"),
+        ("paper", 4002, "[1,2,3,4,5,7]", "a paper account requires the gates 1 to 6"),
+        ("prod", 4002, "[1]", "a paper account requires the gates 1 to 6"),
+        ("prod", 4001, "[1,2,3,4,5,6]", "a live account requires the gates 1 to 8"),
+    ],
+)
+def test_no_setting_opens_a_gate_of_a_real_gateway(
+    profile: str, port: int, gates: str, account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWGATE_PROFILE", profile)
+    monkeypatch.setenv("FLOWGATE_GATEWAY__PORT", str(port))
+    monkeypatch.setenv("FLOWGATE_DESK__LIMITS__GATES_REQUIRED", gates)
+    with pytest.raises(SettingsError, match=rf"^setting FLOWGATE_DESK__LIMITS__GATES_REQUIRED=.*: {account}$"):
+        settings.load()
+    assert settings.reach().gateway.port == port, "a kill needs no gates"
+
+
+@pytest.mark.parametrize(("profile", "gates"), [("dev", "[]"), ("paper", "[1,2,3,4,5,6,7]"), ("paper", "null")])
+def test_gates_may_be_left_out_for_the_simulated_gateway_and_added_for_any(
+    profile: str, gates: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWGATE_PROFILE", profile)
+    monkeypatch.setenv("FLOWGATE_DESK__LIMITS__GATES_REQUIRED", gates)
+    settings.load()
+
+
+@pytest.mark.parametrize("origin", ["desk.example", "https://desk.example/", "https://*", "null", "HTTPS://DESK"])
+def test_an_origin_that_no_browser_sends_is_refused(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWGATE_WEB__ORIGIN", origin)
+    with pytest.raises(SettingsError, match="FLOWGATE_WEB__ORIGIN"):
+        settings.load()
+
+
 @pytest.mark.parametrize("name", ["paper", "prod"])
 def test_paper_and_prod_speak_tls_and_ask_for_a_user_whose_password_is_in_no_file(
     profiles: dict[str, Settings], name: str

@@ -26,14 +26,14 @@ from connectors.market.source import describe
 from contracts import topics as t
 from contracts.base import Message
 from contracts.breaks import CashBreak, PositionBreak
-from contracts.controls import DecisionRecord, Denial, SwitchEvent
+from contracts.controls import Alert, DecisionRecord, Denial, LimitOverride, SwitchEvent
 from contracts.orders import BrokerStatus, ExecutionReport, OrderCommand, OrderState
 
 pytestmark = pytest.mark.stack
 
 DEADLINE_S = 60.0
 WHO = ("--operator", "Ada", "--reason", "a rehearsal")
-FOLLOWED = (t.DECISIONS, t.EXEC_REPORTS, t.CONTROL)
+FOLLOWED = (t.DECISIONS, t.EXEC_REPORTS, t.CONTROL, t.ALERTS)
 
 
 @pytest.fixture(scope="module")
@@ -236,12 +236,19 @@ def _is(message: Any, intent_id: str, state: OrderState) -> bool:
         (("reset", "--scope", "everything", *WHO), "'everything' is no scope"),
         (("resolve", "--intent", "7", *WHO), "--intent '7' is not right: it is 24 hexadecimal digits"),
         (("resolve", "--instrument", "spy!", *WHO), "--instrument 'spy!' is not right: it is a name such as SPY"),
+        (("resolve", "--instrument", "SPX", *WHO), "no instrument 'SPX' is in the catalogue"),
         (("kill", "--operator", "", "--reason", "x"), "a name or a reason is missing"),
+        (("kill", "--scope", "strategy:OFI", *WHO), "no strategy 'OFI' is in the settings; they have ofi"),
+        (("kill", "--scope", "instrument:SPX", *WHO), "no instrument 'SPX' is in the catalogue"),
+        (("override", "--limit", "lots", "--value", "1", "--hours", "1", *WHO), "no limit 'lots' is a number"),
+        (("override", "--limit", "restricted", "--value", "1", "--hours", "1", *WHO), "no limit 'restricted'"),
+        (("override", "--limit", "order_lots_max", "--value", "nan", "--hours", "1", *WHO), "--value nan is not"),
+        (("override", "--limit", "order_lots_max", "--value", "1", "--hours", "25", *WHO), "--hours 25 is not"),
     ],
 )
 def test_a_slip_of_the_pen_is_one_sentence_and_does_nothing(desk: Stack, arguments: Any, sentence: str) -> None:
     status, output = command(desk, *arguments)
-    assert (status, output.count("\n")) == (1, 1)
+    assert (status, output.count("\n")) == (2, 1)
     assert sentence in output
     assert not (desk.folder / "faust" / "KILLED").exists()
 
@@ -251,7 +258,7 @@ async def test_the_story_of_an_order_is_told_and_the_chain_of_decisions_is_whole
         decision = await heard.decision(admitted=True)
     status, story = await run(desk, "explain", decision.intent_id)
     assert status == 0
-    for word in ("intent: ofi wants to", "decision: admitted as order", "rests on", "build", "at most"):
+    for word in ("intent: ofi wants to", "decision: admitted as order", "rests on", "build", "no worse than"):
         assert word in story
     status, output = await run(desk, "explain", "--verify")
     assert (status, "the chain is whole" in output) == (0, True)
@@ -265,6 +272,23 @@ async def test_a_worker_of_another_build_stops_new_orders_until_the_fleet_is_one
         assert "group gates: flowgate-gates-dev-0 has build=another, execution has" in denied.message
         _replace(desk, "gates")
         await heard.until(lambda m: isinstance(m, DecisionRecord) and m.ts_event_ns > denied.ts_event_ns, "a decision")
+        await heard.decision(admitted=True)
+
+
+async def test_a_limit_is_tightened_by_one_person_and_raised_by_two_for_a_time(desk: Stack) -> None:
+    """Where the market's time is not the wall's, the hours are those of the market."""
+    async with listening(desk) as heard:
+        # Of all of the desk's orders none is for so little.
+        asked = ("override", "--limit", "order_notional_usd_max", "--hours", "1", *WHO)
+        status, output = await run(desk, *asked, "--value", "1")
+        assert (status, "sent: order_notional_usd_max=1 for 1 h of event time" in output) == (0, True)
+        order = await heard.until(lambda m: isinstance(m, LimitOverride), "the override")
+        denied = await heard.decision(admitted=False, reason=Denial.NOTIONAL_EXCEEDS_MAXIMUM)
+        assert abs(order.expires_ts_event_ns - denied.ts_event_ns - 3.6e12) < 60e9
+        assert (await run(desk, *asked, "--value", "25000"))[0] == 0
+        await heard.until(lambda m: isinstance(m, Alert) and m.code == "OVERRIDE_REFUSED", "the refusal")
+        heard.messages.clear()
+        assert (await run(desk, *asked, "--value", "25000", "--approver", "Bo"))[0] == 0
         await heard.decision(admitted=True)
 
 
@@ -300,9 +324,10 @@ async def test_with_kafka_gone_the_rollback_cancels_flattens_disconnects_and_kee
 
 
 async def test_what_needs_kafka_for_its_record_says_so_and_changes_nothing(desk: Stack) -> None:
-    for arguments in (("reset", *WHO), ("resolve", "--cash", *WHO)):
+    limit = ("--limit", "order_lots_max", "--value", "1", "--hours", "1")
+    for arguments in (("reset", *WHO), ("resolve", "--cash", *WHO), ("override", *limit, *WHO)):
         status, output = await run(desk, *arguments)
-        assert (status, "needs Kafka, for its record" in output) == (1, True)
+        assert (status, "needs Kafka, for its record" in output) == (1, True), output
     assert (desk.folder / "faust" / "KILLED").exists()
 
 

@@ -57,7 +57,7 @@ async def test_account_values_that_are_no_numbers_do_not_end_the_session_and_are
     ours, now = session(), values(BuyingPower="N/A")
     ours.sender.account = "DU1"
     monkeypatch.setattr(ours._ib, "accountValues", lambda _account: now)
-    with caplog.at_level(logging.WARNING, "connectors.ibkr.session"):
+    with caplog.at_level(logging.WARNING, "connectors.ibkr"):
         for _ in range(3):
             ours._tell_account()
     assert [record.getMessage() for record in caplog.records] == [

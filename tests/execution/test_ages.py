@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.controls import Denial, Verdict
+from contracts.orders import OrderState
 from tests.execution.admission_parts import (
     BUCKET_NS,
     IDENTITY,
@@ -162,3 +163,41 @@ def test_an_intent_of_the_minute_before_does_not_start_the_count_of_messages_ane
     front.tell(report(1))
     for number, later in ((2, minute_s - 1), (3, minute_s), (4, minute_s - 2)):
         assert front.decide(intent(number, later, quantity_lots=11))[0].reasons == (D.ORDER_RATE_EXCEEDS_MAXIMUM,)
+
+
+def test_no_minute_has_more_messages_than_the_limit_wherever_it_begins() -> None:
+    """By minutes of the clock the last second of one and the first of the next had twice as many."""
+    front = Front(limits=LIMITS.model_copy(update={"orders_per_minute_max": 5}))
+    last_s = 59 - NOW_NS // SECOND_NS % 60
+    number = 0
+    sent: dict[int, int] = {}
+    for later in range(last_s, last_s + 62):
+        front.tell(risk(-later), account(age_s=-later), verdict(lives_buckets=999), *fleet(-later), mark(later=later))
+        for _ in range(10 if later < last_s + 2 else 1):
+            number += 1
+            admitted = front.decide(intent(number, later, quantity_lots=number % 30 + 1))[0].admitted
+            front.tell(report(number, OrderState.CANCELLED))
+            sent[later] = sent.get(later, 0) + admitted
+    assert [later - last_s for later, count in sent.items() if count] == [0, 60, 61]
+    assert sum(sent.values()) == 7
+
+
+def test_messages_still_count_when_event_time_steps_back() -> None:
+    front = Front(risk(-20), mark(later=20), limits=LIMITS.model_copy(update={"orders_per_minute_max": 1}))
+    assert front.decide(intent(1, 20))[0].admitted
+    front.tell(report(1), risk(), mark())
+    assert front.decide(intent(2, quantity_lots=11))[0].reasons == (D.ORDER_RATE_EXCEEDS_MAXIMUM,)
+
+
+@pytest.mark.parametrize("later", [60, HOUR_S, 23 * HOUR_S])
+def test_the_word_of_one_worker_from_tomorrow_makes_nothing_else_old(later: int) -> None:
+    """Its clock was wrong once, it was never heard again, and no order went out for a day."""
+    front = Front(worker("signals", age_s=-24 * HOUR_S, instance=7))
+    assert front.decide(intent(1))[0].admitted
+    front.tell(report(1))
+    front.tell(*fleet(-later), account(age_s=-later), risk(-later), verdict(lives_buckets=later + 60))
+    front.tell(mark(later=later))
+    assert front.decide(intent(2, later, quantity_lots=11))[0].reasons == ()
+    front.tell(report(2), *fleet(-later))
+    front.tell(worker("signals", age_s=-24 * HOUR_S, instance=7))
+    assert front.decide(intent(3, later, quantity_lots=12))[0].reasons == ()

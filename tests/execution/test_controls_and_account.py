@@ -364,7 +364,9 @@ def test_a_break_is_settled_by_a_named_operator() -> None:
 def test_evidence_of_stage_5_is_on_event_time() -> None:
     facts = Books().tell(account_value(), risk()).said
     evidence = {fact.name: fact.ts_event_ns for fact in facts if isinstance(fact, GateEvidence)}
-    assert evidence == {"execution.position_breaks": NOW_NS, "execution.cash_breaks": NOW_NS}
+    assert evidence == dict.fromkeys(
+        ("execution.position_breaks", "execution.cash_breaks", "execution.drop_copy_away"), NOW_NS
+    )
 
 
 # ---- pacing ----------------------------------------------------------------------------------------------------------

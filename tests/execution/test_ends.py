@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from agents.execution import PARENT_NS
 from agents.orders import ORDERS, S
-from agents.ports import CancelOrder
+from agents.ports import CancelAll, CancelOrder, CountChild
 from contracts.controls import ResolveCommand
 from contracts.orders import TERMINAL, AmendCommand, BrokerStatus
 from tables.rows import Row
@@ -156,3 +157,32 @@ def test_every_row_that_the_gateway_can_lead_to_survives_a_restart_and_no_end_hi
         assert codec.decode(codec.encode(row)) == row, f"seed {seed}"
     life.hear(ready(epoch + 1, 26.0))
     assert life.order.state not in TERMINAL or life.order.filled_lots >= life.order.status_filled_lots, f"seed {seed}"
+
+
+def test_an_order_that_a_snapshot_lists_as_filled_with_less_than_we_know_it_to_have_is_filled() -> None:
+    """A hand at the terminal has reduced it, and a list of completed orders names no size."""
+    life = Life(*SUBMITTED, execution(60), status("Filled", filled=60))
+    assert life.order.state is S.PARTIALLY_FILLED
+    life.hear(snapshot("Filled", filled=60))
+    assert (life.order.state, life.order.filled_lots) == (S.FILLED, 60)
+
+
+def test_an_execution_of_a_second_broker_order_of_which_no_status_speaks_cancels_everything() -> None:
+    life = Life(*SUBMITTED, execution(30), execution(20, number=2).model_copy(update={"perm_id": 901}))
+    assert (life.order.state, life.effects[-1], life.alerts) == (S.UNKNOWN, CancelAll(), ["TWO_BROKER_ORDERS"])
+    assert life.order.filled_lots == 50, "its fills are ours all the same"
+    life.hear(status("Cancelled"), status("Cancelled", perm_id=901))
+    assert life.order.state is S.CANCELLED
+
+
+def test_ready_has_the_last_hop_count_the_children_that_were_at_the_gateway_before() -> None:
+    """A process that has just started knows none, and would let their parent grow by what they were."""
+    child = {"parent_id": "b" * 24, "parent_lots": 250, "parent_sent_lots": 50}
+    counted = CountChild("b" * 24, 7, SIZE)
+    for messages in ((*SUBMITTED,), (*SUBMITTED, execution(SIZE)), (*SUBMITTED, status("Cancelled"))):
+        life = Life(*messages, **child)
+        assert counted not in life.effects
+        assert counted in life.hear(ready(2)).effects
+        assert life.hear(ready(3, PARENT_NS / 1e9 + 1)).effects.count(counted) == 1, "its parent is over"
+    assert counted not in Life(ready(2), **child).effects, "it was never there"
+    assert counted not in Life(*SUBMITTED, ready(2)).effects, "it has no parent"

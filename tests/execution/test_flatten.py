@@ -9,9 +9,10 @@ import pytest
 
 from contracts.breaks import PositionBreak
 from contracts.controls import Denial, ResetCommand, ResolveCommand
-from contracts.orders import ExecutionReport, OrderCommand, OrderState
-from tests.execution.admission_parts import USUAL, Front, intent, kill, mark, report, risk
+from contracts.orders import CancelCommand, ExecutionReport, OrderCommand, OrderState, SessionState
+from tests.execution.admission_parts import LIMITS, USUAL, Front, intent, kill, mark, report, risk, session
 from tests.execution.order_parts import NOW_NS
+from tests.execution.test_overrides import override
 
 D = Denial
 
@@ -149,3 +150,79 @@ def test_a_flatten_that_another_kill_stops_is_not_asked_for_again_and_again(stop
     assert closing(front) == []
     front.tell(reset(stopper))
     assert len(closing(front)) == 1
+
+
+# ---- another strategy's order in the way -----------------------------------------------------------------------------
+
+
+def in_the_way(*facts: Any) -> Front:
+    """Ten lots of one strategy, and an order of another that rests for the day."""
+    front = Front(filled(9), limits=LIMITS.model_copy(update={"strategies": ("ofi", "other")}))
+    terms: dict[str, Any] = {"order_type": "LIMIT", "limit_price": Decimal("600.00"), "time_in_force": "DAY"}
+    assert front.decide(intent(1, strategy="other", position_lots=10, **terms))[0].admitted
+    front.tell(report(1, OrderState.ACKNOWLEDGED), *facts)
+    return front
+
+
+def cancels(front: Front) -> list[str]:
+    return [out.message.intent_id for out in front.outputs if isinstance(out.message, CancelCommand)]
+
+
+@pytest.mark.parametrize("scope", ["strategy:ofi", "instrument:SPY", "account"])
+def test_a_flatten_does_not_wait_for_the_resting_order_of_another_strategy(scope: str) -> None:
+    """It rested for the day, and what it filled was never closed."""
+    front = in_the_way()
+    front.outputs.clear()
+    front.tell(kill(scope, flatten=True))
+    assert cancels(front) == ([f"{1:024x}"] if scope == "strategy:ofi" else []), "at once, or the latch does it"
+    front.tell(*(fact for bucket in range(1, 6) for fact in (risk(-bucket), mark(later=bucket))))
+    assert cancels(front) == [f"{1:024x}"], "asked for once"
+    assert front.commands == []
+    front.tell(filled(1, 4, filled=4, lots=10), report(1, OrderState.CANCELLED, filled=4))
+    assert [(command.side, command.quantity_lots) for command in front.commands] == [("SELL", 14)]
+    front.tell(mark(later=6))
+    assert cancels(front) == [f"{1:024x}"], "the order that closes is left alone"
+
+
+def test_an_order_in_the_way_of_a_flatten_is_asked_about_again_after_ten_seconds() -> None:
+    front = in_the_way()
+    front.outputs.clear()
+    front.tell(kill("strategy:ofi", flatten=True))
+    front.tell(*(fact for bucket in range(1, 13) for fact in (risk(-bucket), mark(later=bucket))))
+    assert cancels(front) == [f"{1:024x}"] * 2
+    assert front.commands == []
+
+
+def test_an_order_in_the_way_is_cancelled_while_the_session_is_away_and_while_in_doubt() -> None:
+    """The sender keeps a cancel until READY; what is in doubt is no reason to let it fill."""
+    for fact in (session(SessionState.SYNCING), report(8, OrderState.UNKNOWN)):
+        front = in_the_way(fact, kill("strategy:ofi", flatten=True))
+        assert cancels(front) == [f"{1:024x}"]
+
+
+def test_a_flatten_goes_by_the_limits_in_force() -> None:
+    """A collar that two persons widened for a fast market, and a size that one tightened."""
+    front = Front(filled(9, 100, lots=100))
+    front.tell(override(0.05, "Ada", "Bo", limit="collar_frac"), override(10, "Ada"))
+    front.tell(kill(flatten=True), risk(-1), mark(later=1))
+    [command] = front.commands
+    assert (command.quantity_lots, str(command.limit_price)) == (10, "570.00")
+
+
+@pytest.mark.parametrize(("largest", "lots"), [(4, 4), (10, 10), (None, 10)])
+def test_a_flatten_is_no_larger_than_an_order_may_be(largest: int | None, lots: int) -> None:
+    front = Front(filled(9), kill(flatten=True), limits=LIMITS.model_copy(update={"order_lots_max": largest}))
+    assert [command.quantity_lots for command in closing(front)] == [lots]
+
+
+def test_a_flatten_that_ended_at_once_is_tried_again_with_the_next_price_and_each_try_is_on_record() -> None:
+    """Under the same intent it would be the same order to execution, which has seen that end."""
+    front = Front(filled(9), kill(flatten=True))
+    front.outputs.clear()
+    front.tell(mark(later=1))
+    [first] = front.commands
+    front.tell(report(1, OrderState.CANCELLED, intent_id=first.intent_id, order_id=first.order_id, side="SELL"))
+    assert front.commands == [first]
+    front.tell(mark(later=2))
+    assert len({command.intent_id for command in front.commands}) == len(front.commands) == 2
+    assert [record.intent_id for record in front.decisions] == [command.intent_id for command in front.commands]

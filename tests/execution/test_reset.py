@@ -125,3 +125,15 @@ def test_whatever_happens_while_halted_is_alerted_once() -> None:
     assert ["dead_letters" in alerts[0], "pacing_violations=1" in alerts[1], "loss_frac" in alerts[2]] == [True] * 3
     switch.reset().tell(kill("account"), letter(99), letter(100), letter(101))
     assert len(switch.alerts) == 1, "and so is the next time"
+
+
+def test_a_reset_to_reducing_lets_the_desk_out_of_its_positions_and_into_none_until_the_next_one() -> None:
+    def reset(*, reducing: bool = False) -> ResetCommand:
+        return ResetCommand(operator="Bo", reason="carefully", scope="account", ts_ns=NOW_NS, reducing=reducing)
+
+    switch = Switch().tell(measured(0), kill("account"), reset(reducing=True))
+    assert [m.state for m in switch.said if isinstance(m, SwitchEvent)][-1] is TradingState.REDUCING
+    assert switch.tell(reset()).active
+    assert not switch.tell(reset(reducing=True)).active, "at any time"
+    switch.tell(evidence(BREAKS, 9.0), reset(reducing=True))
+    assert len(switch.alerts) == 2, "and it trips, and is refused, as ever"

@@ -157,3 +157,47 @@ async def test_an_order_that_lay_on_its_topic_while_no_worker_ran_does_not_go_ou
     words = [message for message in hand.said if isinstance(message, BrokerStatus)]
     assert [(word.order_id, word.status) for word in words] == [(7, "NotSent")]
     assert words[0].reason.startswith("stale: 21 s")
+
+
+async def test_an_amend_between_a_snapshot_and_its_ready_is_not_sent() -> None:
+    """The row took READY for the word on it: not in force; and the gateway had it."""
+    hand = await Hand().open()
+    await hand.place(7, **RESTING, ts_ingest_ns=time.time_ns())
+    hand.ears.epoch += 1
+    change = command(order_id=7, quantity_lots=50, **RESTING, ts_ingest_ns=time.time_ns())
+    await hand.sender.amend(change)
+    said = [(message.status, message.reason) for message in hand.said if isinstance(message, BrokerStatus)]
+    assert said == [("AmendNotSent", "the snapshot of this session has not reached every order")]
+    hand.sender.reconciled(hand.ears.epoch)
+    await hand.sender.amend(change)
+    assert [entry[0] for entry in hand.wire.written] == ["order", "order"]
+
+
+async def test_children_from_before_a_restart_count_against_their_parent_and_one_that_is_sent_again_counts_once() -> (
+    None
+):
+    hand, parent = await Hand().open(), {"parent_id": "f" * 24, "parent_lots": 200}
+    await hand.place(7, parent_sent_lots=150, **parent)
+    words = [message for message in hand.said if isinstance(message, BrokerStatus)]
+    assert [(word.order_id, word.status, word.reason) for word in words] == [
+        (7, "NotSent", "children exceed their parent: 150+100>200")
+    ]
+    await hand.place(8, quantity_lots=120, **parent)
+    hand.ears.epoch += 1  # the connection took it along: READY of the next session has it sent again
+    hand.sender.reconciled(hand.ears.epoch)
+    await hand.place(8, quantity_lots=120, **parent)
+    await hand.place(9, quantity_lots=80, parent_sent_lots=120, **parent)
+    await hand.place(10, quantity_lots=1, **parent)
+    assert [what[:2] for what in hand.wire.written] == [("order", 8), ("order", 8), ("order", 9)]
+
+
+async def test_children_from_before_a_restart_count_against_their_parent() -> None:
+    hand = await Hand().open()
+    child = {"parent_id": "b" * 24, "parent_lots": 250, "quantity_lots": 100, "ts_ingest_ns": time.time_ns()}
+    hand.sender.count("b" * 24, 3, 100)
+    hand.sender.count("b" * 24, 3, 100)
+    await hand.place(4, **child)
+    await hand.place(5, **child)
+    assert hand.wire.written == [("order", 4, 100.0)]
+    (refused,) = [message for message in hand.said if isinstance(message, BrokerStatus)]
+    assert refused.reason == "children exceed their parent: 200+100>250"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +10,12 @@ from typing import Any
 import pytest
 
 from app import kill, killfile
+from app.__main__ import main
 from app.broker import obey
 from app.killfile import Kill
+from app.settings import SettingsError, load
 from contracts import topics as t
-from contracts.controls import KillCommand, covers
+from contracts.controls import KillCommand
 from tests.faults.desk_harness import MiniDesk, mini_desk
 from tests.faults.test_kill import work
 
@@ -148,8 +149,11 @@ async def test_a_desk_that_flattens_in_time_is_left_to_it(
 
 async def test_a_part_that_nobody_flattens_is_said_with_a_status(tmp_path: Path, capsys: Any) -> None:
     assert await run(settings(tmp_path), "instrument:SPY", flatten=True) == 1
-    assert "nothing closes the positions of instrument:SPY" in capsys.readouterr().err
-    assert await run(settings(tmp_path), "instrument:SPY") == 0
+    assert "not confirmed that instrument:SPY is stopped: no gateway" in capsys.readouterr().err
+    async with mini_desk() as desk:
+        assert await run(settings(tmp_path, desk.gateway.port), "instrument:SPY", flatten=True) == 1
+        assert "nothing closes the positions of instrument:SPY" in capsys.readouterr().err
+        assert await run(settings(tmp_path, desk.gateway.port), "instrument:SPY") == 0
 
 
 async def test_a_rollback_without_a_gateway_ends_the_session_all_the_same(tmp_path: Path, capsys: Any) -> None:
@@ -158,58 +162,17 @@ async def test_a_rollback_without_a_gateway_ends_the_session_all_the_same(tmp_pa
     assert "use TWS or telephone" in capsys.readouterr().err
 
 
-# ---- the kill file ---------------------------------------------------------------------------------------------------
-
-GOOD = {"scope": "instrument:SPY", "operator": "Ada", "reason": "a rehearsal"}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        json.dumps(GOOD | {"scope": None}).encode(),
-        json.dumps(GOOD | {"scope": "Account"}).encode(),
-        json.dumps(GOOD | {"operator": 7}).encode(),
-        json.dumps(GOOD | {"flatten": "no"}).encode(),
-        json.dumps(GOOD | {"disconnect": "no"}).encode(),
-        json.dumps(GOOD | {"until": "noon"}).encode(),
-        b'{"sco',
-        b"\xff\xfe",
-        b"[]",
-        b"[" * 100_000,
-    ],
-)
-def test_a_line_that_is_no_kill_kills_the_account_and_leaves_the_others_alone(tmp_path: Path, line: bytes) -> None:
-    (tmp_path / killfile.NAME).write_bytes(json.dumps(GOOD).encode() + b"\n" + line)
-    first, second = killfile.read(tmp_path)
-    assert first == Kill("instrument:SPY", "Ada", "a rehearsal")
-    assert (second.scope, second.flatten, second.disconnect) == ("account", False, False)
-    assert "line 2" in second.reason
-    assert covers(second.scope, "ofi", "QQQ", "a" * 24)
-    assert killfile.remove(tmp_path, "account") == 1
-    assert killfile.read(tmp_path) == [first], "a reset of the account lifts no other scope"
-
-
-def test_a_kill_behind_a_torn_line_is_a_line_of_its_own(tmp_path: Path) -> None:
-    """A full disk tears a line; the next kill must not be glued to it."""
-    (tmp_path / killfile.NAME).write_bytes(b'{"scope": "instr')
-    killfile.add(tmp_path, Kill("strategy:ofi", "Ada", "a rehearsal"))
-    assert [one.scope for one in killfile.read(tmp_path)] == ["account", "strategy:ofi"]
-
-
-def test_the_log_says_which_line_of_the_kill_file_is_no_kill(tmp_path: Path, caplog: Any) -> None:
-    (tmp_path / killfile.NAME).write_text("{ not json\n")
-
-    async def look() -> None:
-        held = asyncio.Event()
-
-        async def hold(_scopes: Any) -> None:
-            held.set()
-
-        session: Any = SimpleNamespace(sender=SimpleNamespace(hold=hold), stay_away=lambda away: None)
-        watch = asyncio.create_task(obey(session, tmp_path))
-        await held.wait()
-        watch.cancel()
-
-    asyncio.run(look())
-    assert "line 1" in caplog.text
-    assert "account" in caplog.text
+def test_a_wrong_setting_of_something_else_does_not_keep_a_kill_from_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """A rollout has put a bad limit into the environment: that is when somebody kills."""
+    values = {"DESK__LIMITS__ORDER_LOTS_MAX": "many", "WEB__PORT": "-1", "DESK__LIMITS__GATES_REQUIRED": "[9]"}
+    values |= {"DATA": str(tmp_path), "KAFKA__BOOTSTRAP": f"127.0.0.1:{NOBODY}", "GATEWAY__PORT": str(NOBODY)}
+    for name, value in values.items():
+        monkeypatch.setenv(f"FLOWGATE_{name}", value)
+    with pytest.raises(SettingsError, match="ORDER_LOTS_MAX"):
+        load()
+    assert main(["kill", "--scope", "strategy:ofi", "--operator", "Ada", "--reason", "a rehearsal"]) == 1
+    assert [one.scope for one in killfile.read(tmp_path)] == ["strategy:ofi"]
+    assert main(["reset", "--operator", "Ada", "--reason", "a rehearsal"]) == 1
+    assert "a reset needs Kafka" in capsys.readouterr().err

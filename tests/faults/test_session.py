@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors import crash
-from connectors.ibkr import guard, session
+from connectors.ibkr import guard, outages, session
 from contracts import topics as t
 from contracts.orders import TERMINAL, SessionEvent, SessionHealth, SessionState
 from tests.faults.desk_harness import MiniDesk, mini_desk
@@ -203,3 +203,82 @@ async def test_a_link_that_was_lost_and_came_back_within_a_snapshot_makes_it_be_
         when(monkeypatch, "session:open_orders", lose, restore)
         await desk.reconnected(lambda: desk.gateway.arm("G10", mode="reset"))
         assert desk.epoch_states[-3:] == [CONNECTING, SessionState.SYNCING, READY]
+
+
+async def test_a_link_that_was_lost_before_the_socket_ended_keeps_no_new_session_from_ready() -> None:
+    """The gateway that is there after the reset has not said that its link is lost."""
+    async with mini_desk() as desk:
+        desk.session._on_error(*LOST)
+        await desk.reconnected(lambda: desk.gateway.arm("G10", mode="reset"))
+
+
+async def test_a_session_that_runs_measures_the_delay_of_its_loop_and_names_the_next_order_id() -> None:
+    async with mini_desk() as desk:
+        ready = next(event for event in events(desk) if event.state is READY)
+        assert ready.next_order_id >= 1
+        await desk.until(lambda: any(isinstance(m, SessionHealth) for _, _, m in desk.log), "a word on its health")
+        [health, *_] = [m for _, _, m in desk.log if isinstance(m, SessionHealth)]
+        assert health.loop_delay_ms_max > 0.0
+
+
+async def test_connections_that_fail_are_said_while_the_session_is_away() -> None:
+    """They reach the kill switch and the page while it is of use."""
+    async with mini_desk() as desk:
+        desk.session._back_off_s = (0, 0, 0, 1)
+        desk.gateway.arm("G10", mode="reset", for_s=6.0)
+        await desk.until(lambda: desk.session.state is not READY, "the loss")
+        heard = len(desk.log)
+
+        def said() -> list[SessionHealth]:
+            return [m for _, _, m in desk.log[heard:] if isinstance(m, SessionHealth) and m.state is not READY]
+
+        await desk.until(lambda: len(said()) >= 3, "three words on it", 5.0)
+        assert desk.epoch_states[-1] is not READY
+        assert said()[-1].connection_failures >= 3
+        assert "session is" in said()[-1].reasons[0]
+        await desk.is_ready()
+
+
+async def test_a_rollback_that_is_lifted_leaves_nothing_behind_that_ends_the_next_connection() -> None:
+    async with mini_desk() as desk:
+        desk.session.stay_away(True)
+        await desk.until(lambda: desk.session.state is SessionState.DISCONNECTED, "the end")
+        desk.session.stay_away(True)  # another line in the kill file
+        failures, seen = desk.session.health.connection_failures, len(desk.epoch_states)
+        desk.session.stay_away(False)
+        await desk.until(lambda: desk.epoch_states[seen:].count(READY) == 1, "READY")
+        assert desk.epoch_states[seen:] == [CONNECTING, SessionState.SYNCING, READY]
+        assert desk.session.health.connection_failures == failures
+
+
+async def test_a_client_id_that_stays_with_another_owner_is_told_and_the_loser_goes_with_his_later_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outages, "HELD_S", 1.0)
+    async with mini_desk() as owner:
+        loser = MiniDesk(owner.gateway)
+        await loser.start()
+        try:
+            await loser.until(lambda: codes(loser).count("CLIENT_ID_HELD") == 1, "the alert", 8.0)
+            assert owner.session.state is READY, "it tries on, and takes nothing away"
+            await owner.reconnected(lambda: setattr(owner.session, "_resync", "an order"))
+            later = next(event for event in reversed(events(owner)) if event.state is READY)
+            assert later.epoch > loser.session.epoch
+            loser.say(t.BROKER_EVENTS, t.BROADCAST, later)
+            with pytest.raises(AssertionError, match="the desk stopped") as stopped:
+                await loser.until(lambda: False, "nothing", 5.0)
+            assert "of another owner is READY" in str(stopped.value.__cause__)
+            assert codes(loser).count("CLIENT_ID_HELD") == 1
+        finally:
+            await loser.crash()
+
+
+async def test_the_next_rejection_reaches_its_owner_when_the_first_one_is_an_hour_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with mini_desk() as desk:
+        for _ in range(3):
+            desk.session._on_error(5000, 201, "Order rejected - reason: margin")
+        monkeypatch.setattr(outages, "CODE_AGAIN_S", 0.0)
+        desk.session._on_error(5001, 201, "Order rejected - reason: margin")
+        await desk.until(lambda: codes(desk).count("201") == 2, "both alerts")

@@ -119,6 +119,7 @@ async def test_a_reset_asks_for_its_own_word(page: Page, client: aiohttp.ClientS
     "order",
     [
         {**ORDER, "operator": "  "},
+        {**ORDER, "operator": "-"},
         {**ORDER, "reason": ""},
         {**ORDER, "word": "kill"},
         {**ORDER, "word": "RESET"},
@@ -156,6 +157,34 @@ async def test_another_site_cannot_press_the_button(
     async with client.post("/api/kill", json=ORDER, headers=own) as response:
         assert response.status == 403
     assert page.sent == []
+
+
+async def test_behind_a_proxy_that_ends_tls_the_kill_comes_from_the_named_origin_alone(
+    page: Page, client: aiohttp.ClientSession
+) -> None:
+    """The browser says https, the proxy speaks http to the page: without the setting no kill came through."""
+    assert page.site is not None
+    public, there = "https://desk.example", {"Host": "desk.example", "X-Forwarded-Proto": "https"}
+    page.site.local, page.site.commands = False, True
+    sent = {**there, "Origin": public, COMMAND_HEADER: "KILL"}
+    async with client.post("/api/kill", json=ORDER, headers=sent) as response:
+        assert response.status == 403
+        assert "FLOWGATE_WEB__ORIGIN" in (await response.json())["error"]
+    page.site.origin = public
+    for origin in ("https://evil.example", "http://desk.example", page.address, "null", f"{public}.evil.example"):
+        async with client.post("/api/kill", json=ORDER, headers={**sent, "Origin": origin}) as response:
+            assert response.status == 403, origin
+    async with client.post("/api/kill", json=ORDER, headers={**there, COMMAND_HEADER: "KILL"}) as response:
+        assert response.status == 403
+    assert page.sent == []
+    async with client.post("/api/kill", json=ORDER, headers=sent) as response:
+        assert response.status == 200
+    assert len(page.sent) == 1
+
+
+async def test_the_page_says_that_its_reset_leaves_the_kill_file(client: aiohttp.ClientSession) -> None:
+    async with client.get("/page.js") as response:
+        assert "kill file, which this page cannot change: python -m app reset lifts it" in await response.text()
 
 
 async def test_a_site_that_points_its_name_at_this_machine_reads_nothing(

@@ -502,7 +502,7 @@ const COMMANDS = {
   KILL: { path: "/api/kill", title: "Stop trading", button: "Stop trading", wanted: "HALTED",
     text: "No new orders go out from the moment the switch says HALTED, and it stays so, also over restarts, until an operator resets it. Working orders are cancelled at the broker; what fills before its cancel arrives stays filled, and positions stay open." },
   RESET: { path: "/api/reset", title: "Allow trading again", button: "Allow trading", wanted: "ACTIVE",
-    text: "The switch goes back to ACTIVE and admission lets orders through again." },
+    text: "The switch goes back to ACTIVE and admission lets orders through again. A kill from the command line also stands in the kill file, which this page cannot change: python -m app reset lifts it." },
 };
 let command = null; // the word of the open dialog
 let waiting = null; // what the page waits for after the command was sent
