@@ -262,7 +262,7 @@ class Admission:
         case = self._case(state, intent, limits, intent.quantity_lots)
         if found := order_id_left(case):
             return [self._decided(case, intent, source, found)]
-        command = self._admit(case, None, sent_before=0, reduces=True)
+        command = self._admit(case, None, sent_before=0)
         text = f"{self._admitted(state)} to flatten: {state.flattened(instrument)}"
         return [self._decided(case, intent, source, [], text), command]
 
@@ -271,7 +271,7 @@ class Admission:
     ) -> Case:
         return Case(state, intent, limits, self._universe, lots, self._identity, self._bucket_ns, amend)
 
-    def _admit(self, case: Case, parent: Parent | None, *, sent_before: int, reduces: bool = False) -> Out:
+    def _admit(self, case: Case, parent: Parent | None, *, sent_before: int) -> Out:
         """The command, under an order id of its own; its exposure counts from here on."""
         state, intent = case.state, case.intent
         command = OrderCommand(
@@ -286,7 +286,6 @@ class Admission:
             ts_ingest_ns=intent.ts_ingest_ns,
             order_type=intent.order_type,
             strategy=intent.strategy,
-            reduces=reduces or case.reduces,
             parent_id=parent.intent.intent_id if parent else None,
             parent_lots=parent.intent.quantity_lots if parent else 0,
             parent_sent_lots=sent_before,

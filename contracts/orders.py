@@ -126,7 +126,7 @@ class OrderCommand(Message):
 
     `limit_price` is on the tick grid of the instrument, in its currency; of a market order it is the cap that its value
     was checked at, which does not go to the broker. A child order names its parent, the parent's size and what was sent
-    of it before; `reduces` says that it makes a position smaller, which a kill may allow.
+    of it before.
     """
 
     type: Literal["new_order"] = "new_order"
@@ -141,7 +141,6 @@ class OrderCommand(Message):
     ts_ingest_ns: TimeNs
     order_type: OrderType = "MARKETABLE_LIMIT"
     strategy: str = ""
-    reduces: bool = False
     parent_id: IntentId | None = None
     parent_lots: Lots = 0
     parent_sent_lots: Lots = 0

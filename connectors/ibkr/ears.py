@@ -55,7 +55,6 @@ class Ears:
         self.epoch = 0
         self.snapshot = True
         self.answer_ms: list[float] = []
-        self.foreign_orders = 0
 
     def status(
         self,
@@ -95,7 +94,6 @@ class Ears:
     def on_open_order(self, contract: Any, order: Any) -> None:
         spec = BY_CON_ID.get(contract.conId)
         if order.clientId != self._client_id or spec is None or not is_intent_id(order.orderRef):
-            self.foreign_orders += 1
             return
         size = lots(spec, order.totalQuantity)
         if self.orders.get(order.orderId) is None:

@@ -308,7 +308,7 @@ class Sender:
     def _excess(self, command: OrderCommand) -> str:
         """The last hop counts children against their parent, whatever was counted before; empty when they fit.
 
-        A child that is sent again is one child. Of children from before a restart only the command knows.
+        A child that is sent again is one child. Of those from before a restart READY has told (`count`).
         """
         if command.parent_id is None:
             return ""

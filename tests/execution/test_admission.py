@@ -294,7 +294,7 @@ def test_flatten_closes_the_position_once_its_orders_are_over_and_not_before() -
     assert front.commands == []
     front.tell(report(9, OrderState.CANCELLED, filled=4))
     [command] = front.commands
-    assert (command.side, command.quantity_lots, command.reduces, command.strategy) == ("SELL", 4, True, "flatten")
+    assert (command.side, command.quantity_lots, command.strategy) == ("SELL", 4, "flatten")
 
 
 def test_flatten_waits_while_an_order_of_the_instrument_is_unknown() -> None:

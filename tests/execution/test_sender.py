@@ -105,21 +105,21 @@ async def test_a_connection_that_has_ended_raises_into_no_agent_and_is_owed_the_
 
 async def test_a_kill_that_flattens_cancels_a_resting_order_that_reduces_and_spares_its_own() -> None:
     hand = await Hand().open()
-    await hand.place(7, side="SELL", reduces=True, **RESTING)
-    await hand.place(8, side="SELL", reduces=True, strategy=FLATTEN)
+    await hand.place(7, side="SELL", **RESTING)
+    await hand.place(8, side="SELL", strategy=FLATTEN)
     await hand.sender.latch(("instrument:SPY",), flatten=("instrument:SPY",))
     assert hand.wire.written[2:] == [("cancel", 7)], "admission waits for it before it closes the position"
-    await hand.place(9, side="SELL", reduces=True)
-    await hand.place(10, side="SELL", reduces=True, strategy=FLATTEN)
+    await hand.place(9, side="SELL")
+    await hand.place(10, side="SELL", strategy=FLATTEN)
     assert [word for word in hand.wire.written if word[0] == "order"][2:] == [("order", 10, 100.0)]
 
 
 async def test_a_kill_without_flatten_spares_nothing_whatever_another_scope_has_asked_for() -> None:
     hand = await Hand().open()
-    await hand.place(7, side="SELL", reduces=True, strategy=FLATTEN)
+    await hand.place(7, side="SELL", strategy=FLATTEN)
     await hand.sender.latch(("account", "instrument:SPY"), flatten=("instrument:SPY",))
     assert hand.wire.written[1:] == [("cancel", 7)]
-    await hand.place(8, side="SELL", reduces=True, strategy=FLATTEN)
+    await hand.place(8, side="SELL", strategy=FLATTEN)
     assert len(hand.wire.written) == 2
 
 
@@ -127,10 +127,10 @@ async def test_a_kill_file_without_flatten_stops_the_flatten_of_the_control_topi
     hand = await Hand().open()
     await hand.sender.latch(("account",), flatten=("account",))
     await hand.sender.hold({"account": False})
-    await hand.place(7, side="SELL", reduces=True, strategy=FLATTEN)
+    await hand.place(7, side="SELL", strategy=FLATTEN)
     assert hand.wire.written == []
     await hand.sender.hold({"account": True})
-    await hand.place(8, side="SELL", reduces=True, strategy=FLATTEN)
+    await hand.place(8, side="SELL", strategy=FLATTEN)
     assert hand.wire.written == [("order", 8, 100.0)]
 
 
