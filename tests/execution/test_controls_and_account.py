@@ -6,7 +6,7 @@ import asyncio
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -268,7 +268,7 @@ class Books:
         self.row: account.AccountRow | None = None
         self.said: list[Any] = []
 
-    def tell(self, *messages: Any, topic: str = BROKER_EVENTS.name) -> Books:
+    def tell(self, *messages: Any, topic: str = BROKER_EVENTS.name) -> Self:
         for message in messages:
             self.row, outputs = account.step(self.row, record(message, topic))
             self.said += [out.message for out in outputs if isinstance(out, Out)]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Self
 
-from agents import account
-from agents.spec import Out
 from contracts.breaks import PositionBreak
 from contracts.controls import Alert, GateEvidence, ResolveCommand
 from contracts.orders import BrokerPosition, DropCopy, SessionHealth, SessionState
-from contracts.topics import BROKER_EVENTS, EXEC_REPORTS
+from contracts.topics import EXEC_REPORTS
 from tests.execution.admission_parts import risk, session
-from tests.execution.order_parts import NOW_NS, record
+from tests.execution.order_parts import NOW_NS
+from tests.execution.test_controls_and_account import Books
 
 SECOND_NS = 1_000_000_000
 
@@ -35,20 +34,10 @@ def copy(hours_ahead: int = 0) -> DropCopy:
     return DropCopy(positions={}, bought_lots={}, sold_lots={}, executions=0, ts_ns=ts_ns)
 
 
-class Books:
-    """The account agent, and what it says."""
+class Watched(Books):
+    """The account agent, and what it says of who looks on."""
 
-    def __init__(self) -> None:
-        self.row: account.AccountRow | None = None
-        self.said: list[Any] = []
-
-    def tell(self, *messages: Any, topic: str = BROKER_EVENTS.name) -> Books:
-        for message in messages:
-            self.row, outputs = account.step(self.row, record(message, topic))
-            self.said += [out.message for out in outputs if isinstance(out, Out)]
-        return self
-
-    def ready(self, *held: BrokerPosition) -> Books:
+    def ready(self, *held: BrokerPosition) -> Self:
         self.tell(session(SessionState.CONNECTING), session(SessionState.SYNCING), *held, session())
         return self.tell(session(), topic=EXEC_REPORTS.name)
 
@@ -64,7 +53,7 @@ class Books:
 
 
 def test_drop_copies_that_stay_away_while_the_session_is_ready_are_told_once_an_outage() -> None:
-    books = Books().ready().tell(health(1), copy(), *(health(second) for second in range(2, 12)))
+    books = Watched().ready().tell(health(1), copy(), *(health(second) for second in range(2, 12)))
     assert books.alerts == []
     assert books.evidence()["execution.drop_copy_away"] == 0.0
     books.tell(*(health(second) for second in range(12, 40)))
@@ -77,13 +66,13 @@ def test_drop_copies_that_stay_away_while_the_session_is_ready_are_told_once_an_
 
 
 def test_a_drop_copy_by_a_clock_that_is_ahead_does_not_hide_that_the_next_ones_stay_away() -> None:
-    books = Books().ready().tell(copy(hours_ahead=1), *(health(second) for second in range(1, 20)))
+    books = Watched().ready().tell(copy(hours_ahead=1), *(health(second) for second in range(1, 20)))
     assert books.alerts == ["DROP_COPY_AWAY"]
 
 
 def test_a_session_that_was_away_is_given_the_time_for_a_drop_copy() -> None:
     away = (health(second, SessionState.CONNECTING) for second in range(2, 100))
-    books = Books().ready().tell(health(1), *away)
+    books = Watched().ready().tell(health(1), *away)
     assert books.alerts == [], "GATEWAY_AWAY says it"
     books.ready().tell(*(health(second) for second in range(3_600, 3_609)))
     assert books.alerts == []
@@ -93,7 +82,7 @@ def test_a_break_is_not_settled_by_the_part_of_a_snapshot_that_has_come() -> Non
     """In the middle of one every position is 0: the next READY would open the break anew, the other way round."""
     held = BrokerPosition(instrument="SPY", position_lots=100, ts_ns=NOW_NS)
     resolve = ResolveCommand(operator="Ada", reason="a transfer of shares", instrument="SPY", ts_ns=NOW_NS)
-    books = Books().ready(held).tell(session(SessionState.SYNCING), resolve)
+    books = Watched().ready(held).tell(session(SessionState.SYNCING), resolve)
     assert books.alerts == ["POSITION_BREAK", "RESOLVE_REFUSED"]
     assert books.row is not None
     assert books.row.breaks.keys() == {"SPY"}
