@@ -19,8 +19,8 @@ from app.summary import percentile
 from benchmarks import page
 from contracts import topics as t
 from contracts.orders import OrderCommand, OrderState
-from tests.execution.admission_parts import LIMITS, Front, intent, mark, report, risk, verdict
-from tests.execution.order_parts import Life, commission, execution, ready, record, sent, status
+from tests.execution.admission_parts import LIMITS, Front, account, fleet, intent, mark, report, risk, verdict
+from tests.execution.order_parts import Life, command, commission, execution, ready, record, sent, status
 from tests.faults.desk_harness import MiniDesk, mini_desk
 
 ORDERS = 200
@@ -46,17 +46,24 @@ def show(name: str, values: Sequence[float], unit: str = "ms") -> None:
 def steps(count: int = 2_000) -> None:
     """CPU of one order through the pure steps: decision, claim, two statuses, fill, commission."""
     front = Front(limits=LIMITS.model_copy(update={"repeat_orders_max": 10**9, "orders_per_minute_max": 10**9}))
-    admit, live = [], []
+    admit, live, scale = [], [], []
+    line = command().model_dump_json()
     for number in range(count):
-        front.tell(mark(later=number // 4), risk(-(number // 4)), verdict(lives_buckets=count))
+        later = number // 4
+        front.tell(mark(later=later), risk(-later), verdict(lives_buckets=count), account(age_s=-later), *fleet(-later))
         began = time.process_time()
-        front.decide(intent(number, later=number // 4, quantity_lots=10 + number % 4))
+        front.decide(intent(number, later=later, quantity_lots=10 + number % 4))
         admit.append((time.process_time() - began) * 1e6)
         front.tell(report(number, OrderState.CANCELLED))
         began = time.process_time()
         Life(sent(), status("PreSubmitted"), execution(100), status("Filled", filled=100), commission("1.00"))
         live.append((time.process_time() - began) * 1e6)
-    print(f"admitted {front.state.admitted if front.state else 0} of {count}")
+        began = time.process_time()
+        OrderCommand.model_validate_json(line)
+        scale.append((time.process_time() - began) * 1e6)
+    assert front.state is not None
+    assert front.state.admitted == count, f"denied {front.state.denied}: a denial is not what an order costs"
+    show("CPU of reading one order command, for scale", scale, "us")
     show("CPU of a decision (admission)", admit, "us")
     show("CPU of an order's life (execution)", live, "us")
     show("CPU of both", [a + b for a, b in zip(admit, live, strict=True)], "us")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any, NamedTuple
 
@@ -28,7 +28,8 @@ class Case:
     """One intent; `lots` is the part of it that would go out now, `bucket_ns` the length of the desk's buckets.
 
     Of an amend, `intent` has the order's new terms, `lots` what of them is not filled, and `amend` the request itself;
-    of a child, `parent_id` is the intent that it is a part of.
+    of a child, `parent_id` is the intent that it is a part of. `now_ns` is the newest event time that anybody has said,
+    the intent too.
     """
 
     state: AdmissionState
@@ -40,11 +41,10 @@ class Case:
     bucket_ns: int
     amend: AmendIntent | None = None
     parent_id: str = ""
+    now_ns: int = field(init=False)
 
-    @property
-    def now_ns(self) -> int:
-        """The newest event time that anybody has said, the intent too."""
-        return max(self.intent.ts_event_ns, clock.event_ns(self.state))
+    def __post_init__(self) -> None:
+        self.now_ns = max(self.intent.ts_event_ns, clock.event_ns(self.state))
 
     @property
     def spec(self) -> InstrumentSpec | None:
