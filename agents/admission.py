@@ -25,6 +25,7 @@ from contracts.controls import FLATTEN, Denial, KillCommand, covers
 from contracts.instruments import INSTRUMENTS
 from contracts.market import Heartbeat, Side
 from contracts.orders import (
+    CANCEL_AGAIN_NS,
     AmendCommand,
     AmendIntent,
     CancelCommand,
@@ -340,7 +341,7 @@ def _cancel_findings(state: AdmissionState, cancel: CancelIntent, age_ns: int | 
         return [(Denial.DUPLICATE_INTENT, "the same intent was decided before")]
     if age_ns is None:
         return []
-    numbers = f"cancel_age_s={age_ns / 1e9:.10g} cancel_again_s={counters.CANCEL_AGAIN_NS / 1e9:.10g}"
+    numbers = f"cancel_age_s={age_ns / 1e9:.10g} cancel_again_s={CANCEL_AGAIN_NS / 1e9:.10g}"
     return [(Denial.DUPLICATE_INTENT, f"{numbers}: the cancel of {cancel.cancels} is on its way")]
 
 

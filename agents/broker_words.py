@@ -44,6 +44,11 @@ def call_over(row: OrderRow, reason: str, ts_ns: int) -> Sequence[Any]:
     return move(row, S.CANCELLED, reason, ts_ns)
 
 
+def cancel_of(row: OrderRow) -> CancelOrder:
+    """The effect that asks the gateway to end it."""
+    return CancelOrder(row.command.order_id, row.command.intent_id)
+
+
 def hear_status(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
     if status.status == AMEND_REFUSED:
         row.amend_refusal = status.reason
@@ -57,11 +62,11 @@ def hear_status(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
     if status.status == NOT_SENT and row.resends and row.state not in TERMINAL:
         # This attempt did not leave us, but the one before a crash may have: its cancel tells.
         row.absent_epoch = status.epoch
-        return [*doubt(row, status.reason, status.ts_ns), CancelOrder(row.command.order_id, row.command.intent_id)]
+        return [*doubt(row, status.reason, status.ts_ns), cancel_of(row)]
     row.status_epoch = status.epoch
     row.status_filled_lots = max(row.status_filled_lots, status.filled_lots)
     if row.twins or (row.perm_id and status.perm_id and status.perm_id != row.perm_id):
-        return _twin(row, status)
+        return _twin(row, status.perm_id, status.status, status.ts_ns)
     row.perm_id = row.perm_id or status.perm_id
     return _word(row, status)
 
@@ -102,7 +107,7 @@ def _word(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
 def _make_final(row: OrderRow, reason: str) -> tuple[CancelOrder]:
     """A cancel is right whatever the gateway does with the order."""
     row.cancelling = reason
-    return (CancelOrder(row.command.order_id, row.command.intent_id),)
+    return (cancel_of(row),)
 
 
 def doubt(row: OrderRow, reason: str, ts_ns: int) -> list[Any]:
@@ -117,7 +122,7 @@ def _over_as_said(row: OrderRow) -> OrderState | None:
     return row.said_over if complete and row.said_over in LEGAL[row.state] else None
 
 
-def _twin(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
+def _twin(row: OrderRow, perm_id: int, word: str, ts_ns: int) -> Sequence[Any]:
     """A second permanent id under our order id: two orders at the broker, and we can name only one.
 
     While one of them works everything is cancelled, and the intent is UNKNOWN until each of them is over; also one that
@@ -127,17 +132,17 @@ def _twin(row: OrderRow, status: BrokerStatus) -> Sequence[Any]:
     if found:
         ends = {S.FILLED: "Filled", S.CANCELLED: "Cancelled", S.REJECTED: "Inactive"}
         row.twins[row.perm_id] = ends.get(row.state, "")
-    if status.perm_id:
-        row.twins[status.perm_id] = status.status
+    if perm_id:
+        row.twins[perm_id] = word
     works, known = twins_work(row), row.state is S.UNKNOWN
     if found or (works and not known):
         reason = f"broker orders {', '.join(map(str, row.twins))} carry this intent"
-        outputs = move(row, S.UNKNOWN, reason, status.ts_ns) if works else ()
+        outputs = move(row, S.UNKNOWN, reason, ts_ns) if works else ()
         asked = (CancelAll(),) if works else ()
-        return [*outputs, *asked, alert(row, "TWO_BROKER_ORDERS", reason, status.ts_ns)]
+        return [*outputs, *asked, alert(row, "TWO_BROKER_ORDERS", reason, ts_ns)]
     if known and not works:
         full = row.filled_lots >= row.command.quantity_lots
-        return move(row, S.FILLED if full else S.CANCELLED, "all broker orders of it are over", status.ts_ns)
+        return move(row, S.FILLED if full else S.CANCELLED, "all broker orders of it are over", ts_ns)
     return ()
 
 
@@ -176,21 +181,8 @@ def hear_execution(row: OrderRow, execution: BrokerExecution) -> Sequence[Any]:
     if row.filled_lots > size:
         text = f"filled_lots={row.filled_lots} order_lots={size}"
         outputs.append(alert(row, "OVERFILLED", text, execution.ts_ns))
-    return [*outputs, *(_twin(row, _working(execution)) if twin else ())]
-
-
-def _working(execution: BrokerExecution) -> BrokerStatus:
-    """An execution says, if no status does, that its broker order is there and may fill further."""
-    return BrokerStatus(
-        intent_id=execution.intent_id,
-        order_id=execution.order_id,
-        perm_id=execution.perm_id,
-        status="Submitted",
-        epoch=execution.epoch,
-        snapshot=False,
-        reason="",
-        ts_ns=execution.ts_ns,
-    )
+    # It says, if no status does, that its broker order is there and may fill further.
+    return [*outputs, *(_twin(row, execution.perm_id, "Submitted", execution.ts_ns) if twin else ())]
 
 
 def hear_commission(row: OrderRow, commission: BrokerCommission) -> Sequence[Out]:

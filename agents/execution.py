@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from agents import amends
-from agents.broker_words import call_over, doubt, hear_commission, hear_execution, hear_status, twins_work
+from agents.broker_words import call_over, cancel_of, doubt, hear_commission, hear_execution, hear_status, twins_work
 from agents.orders import OrderRow, S, missing_lots, move
-from agents.ports import CancelAll, CancelOrder, CountChild, PlaceOrder
+from agents.ports import CancelAll, CountChild, PlaceOrder
 from agents.spec import UNCHANGED, Record
 from contracts.controls import KillCommand, LimitOverride, ResetCommand, ResolveCommand, SwitchEvent
 from contracts.orders import (
+    CANCEL_AGAIN_NS,
     STALE_NS,
     TERMINAL,
     AmendCommand,
@@ -48,9 +49,6 @@ the next; a command this old is not sent, whatever becomes of its row.
 
 PARENT_NS: Final = 3_600_000_000_000
 """No parent sends children for so long."""
-
-CANCEL_AGAIN_NS: Final = 10_000_000_000
-"""A gateway that refuses a cancel is not asked again with each snapshot: the refusal itself leads to the next one."""
 
 
 def key(message: Any) -> str | None:
@@ -141,8 +139,8 @@ def _cancel(row: OrderRow, cancel: CancelCommand) -> Sequence[Any]:
 
 def _ask_for_cancel(row: OrderRow, reason: str, ts_ns: int) -> Sequence[Any]:
     """Asking is no evidence, so UNKNOWN, which locks the instrument, does not end by it."""
-    effect = CancelOrder(row.command.order_id, row.command.intent_id)
-    return (effect,) if row.state is S.UNKNOWN else [effect, *move(row, S.PENDING_CANCEL, reason, ts_ns)]
+    moved = () if row.state is S.UNKNOWN else move(row, S.PENDING_CANCEL, reason, ts_ns)
+    return [cancel_of(row), *moved]
 
 
 def _reconcile(row: OrderRow, session: SessionEvent) -> Sequence[Any]:
@@ -165,8 +163,7 @@ def _reconcile(row: OrderRow, session: SessionEvent) -> Sequence[Any]:
     reason = f"executions of {missing} lots are missing" if missing > 0 else "not in the snapshot"
     if not heard and row.state is S.PENDING_SUBMIT:
         reason = f"stale: {age_ns / 1e9:.0f} s after its decision it is not sent any more; {reason}"
-    probe = CancelOrder(row.command.order_id, row.command.intent_id)
-    return [*doubt(row, f"{reason} of session {session.epoch}", session.ts_ns), probe]
+    return [*doubt(row, f"{reason} of session {session.epoch}", session.ts_ns), cancel_of(row)]
 
 
 def _cancel_again(row: OrderRow, session: SessionEvent) -> Sequence[Any]:

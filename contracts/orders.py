@@ -120,6 +120,9 @@ class CancelIntent(Message):
 STALE_NS: Final = 20_000_000_000
 """An order this long after the event that led to it has missed its market: a killed worker is back in 5 to 10 s."""
 
+CANCEL_AGAIN_NS: Final = 10_000_000_000
+"""A cancel is on its way for so long, or refused: nobody asks for it again, as the refusal leads to a snapshot."""
+
 
 class OrderCommand(Message):
     """An admitted order under a reserved order id.

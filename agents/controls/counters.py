@@ -8,12 +8,10 @@ from agents.controls import clock
 from agents.controls.case import Case, Finding
 from agents.controls.state import AdmissionState, Window, Working
 from contracts.controls import Denial
+from contracts.orders import CANCEL_AGAIN_NS
 
 SECOND_NS: Final = 1_000_000_000
 MINUTE_S: Final = 60
-
-CANCEL_AGAIN_NS: Final = 10 * SECOND_NS
-"""An order whose cancel was asked for so lately is not asked about again: the first cancel is on its way."""
 
 
 def remember(case: Case, found: list[Finding], oldest_ns: int) -> None:

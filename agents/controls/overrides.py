@@ -21,9 +21,8 @@ FRACTIONS: Final = ("_frac", "_frac_max")
 
 
 def in_force(state: AdmissionState, limits: Limits) -> Limits:
-    """The limits with the overrides that have not expired."""
-    now_ns = clock.event_ns(state)
-    values = {name: o.value for name, o in state.overrides.items() if o.expires_ts_event_ns > now_ns}
+    """The limits with the overrides; those that have expired are gone (`expire`)."""
+    values = {name: o.value for name, o in state.overrides.items()}
     return limits.model_copy(update=values) if values else limits
 
 
@@ -42,9 +41,7 @@ def override(state: AdmissionState, order: LimitOverride, limits: Limits) -> lis
     if why := _no_value(order) or _too_long(order, clock.event_ns(state)):
         return [_refused(order, why)]
     value, ends_ns = type(current)(order.value), order.expires_ts_event_ns
-    before = state.overrides.get(order.limit)
-    if before is None or before.expires_ts_event_ns <= clock.event_ns(state):
-        before = Override(current, ends_ns, "")
+    before = state.overrides.get(order.limit) or Override(current, ends_ns, "")
     if (
         _looser(order.limit, value, before.value)
         or (ends_ns < before.expires_ts_event_ns and _looser(order.limit, current, before.value))

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from contracts.instruments import InstrumentSpec
+from contracts.orders import CANCEL_AGAIN_NS
 
 ANSWER_S: Final = 3.0
 """An order that got no word in this time is asked for with a snapshot; an answer takes milliseconds."""
@@ -18,8 +19,7 @@ LIFE_S: Final = 10.0
 """Dead-man timer of an order for immediate execution: no order of ours works for longer without being asked about."""
 
 
-CANCEL_AGAIN_S: Final = 10.0
-"""A cancel that the gateway refuses, or says nothing to, is not asked about more often, nor repeated by itself."""
+CANCEL_AGAIN_S: Final = CANCEL_AGAIN_NS / 1e9
 
 NEVER_S: Final = float("-inf")
 
