@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,6 +49,20 @@ def unwritable(folder: Path, how: str) -> Path:
 async def holding(desk: MiniDesk) -> None:
     desk.intend(lots=10)
     await desk.until(lambda: desk.position("SPY") == 10, "a position")
+
+
+@contextlib.asynccontextmanager
+async def holding_desk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[MiniDesk, list[KillCommand]]]:
+    """A desk that has a position and hears every kill, and what the control topic has taken."""
+    async with mini_desk() as desk:
+        watch = asyncio.create_task(obey(desk.session, folder))
+        await holding(desk)
+        try:
+            yield desk, kafka_takes(monkeypatch, desk)
+        finally:
+            watch.cancel()
 
 
 def kafka_takes(monkeypatch: pytest.MonkeyPatch, desk: MiniDesk | None = None) -> list[KillCommand]:
@@ -113,10 +129,7 @@ async def test_a_desk_that_wakes_after_its_positions_were_closed_by_hand_does_no
 ) -> None:
     """No quotes come, so it does not flatten in time; when they come its own books still have the position."""
     monkeypatch.setattr(kill, "FLATTEN_S", 1.0)
-    async with mini_desk() as desk:
-        watch = asyncio.create_task(obey(desk.session, tmp_path))
-        await holding(desk)
-        taken = kafka_takes(monkeypatch, desk)
+    async with holding_desk(tmp_path, monkeypatch) as (desk, taken):
         assert await run(settings(tmp_path, desk.gateway.port), flatten=True) == 0
         assert [command.flatten for command in taken] == [False, True, False]
         assert desk.gateway.ledger.positions == {}
@@ -126,16 +139,12 @@ async def test_a_desk_that_wakes_after_its_positions_were_closed_by_hand_does_no
             desk.mark()
             await desk.until(lambda known=known: len(desk.log) > known and not desk.queue, "the quotes")
         assert len(desk.gateway.ledger.orders) == orders
-        watch.cancel()
 
 
 async def test_a_desk_that_flattens_in_time_is_left_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    async with mini_desk() as desk:
-        watch = asyncio.create_task(obey(desk.session, tmp_path))
-        await holding(desk)
-        taken = kafka_takes(monkeypatch, desk)
+    async with holding_desk(tmp_path, monkeypatch) as (desk, taken):
         command = asyncio.create_task(run(settings(tmp_path, desk.gateway.port), flatten=True))
         while not command.done():
             desk.mark()
@@ -143,7 +152,6 @@ async def test_a_desk_that_flattens_in_time_is_left_to_it(
         assert command.result() == 0
         assert [one.flatten for one in taken] == [False, True]
         assert desk.gateway.ledger.positions == {}
-        watch.cancel()
     assert "flatten by the desk: left nothing" in capsys.readouterr().out
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from app import kill, killfile
-from app.broker import obey
 from connectors.ibkr import emergency
 from connectors.ibkr.session import Address
 from tests.faults.desk_harness import MiniDesk, mini_desk
 from tests.faults.test_kill import work
-from tests.faults.test_kill_command import holding, kafka_takes, run, settings, unwritable
+from tests.faults.test_kill_command import holding, holding_desk, kafka_takes, run, settings, unwritable
 
 pytestmark = pytest.mark.slow
 
@@ -33,10 +32,7 @@ async def test_a_second_kill_with_flatten_does_not_turn_what_the_first_one_close
 ) -> None:
     """The desk's books still have the position: asked to flatten, it would sell what is not there."""
     monkeypatch.setattr(kill, "FLATTEN_S", 1.0)
-    async with mini_desk() as desk:
-        watch = asyncio.create_task(obey(desk.session, tmp_path))
-        await holding(desk)
-        taken = kafka_takes(monkeypatch, desk)
+    async with holding_desk(tmp_path, monkeypatch) as (desk, taken):
         assert await run(settings(tmp_path, desk.gateway.port), flatten=True) == 0
         assert desk.position("SPY") == 10, "the desk does not know"
         moving = asyncio.create_task(quotes(desk))
@@ -44,7 +40,6 @@ async def test_a_second_kill_with_flatten_does_not_turn_what_the_first_one_close
             assert await run(settings(tmp_path, desk.gateway.port), scope, flatten=True) == 0
         assert [command.flatten for command in taken] == [False, True, False, False, False]
         moving.cancel()
-        watch.cancel()
         assert (desk.gateway.ledger.positions, len(desk.gateway.ledger.orders)) == ({}, 2)
     assert "nothing of the catalogue is held, so nothing is closed" in capsys.readouterr().out
 
@@ -53,10 +48,7 @@ async def test_what_is_left_after_a_close_by_hand_is_not_left_to_a_desk_that_hol
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kill, "FLATTEN_S", 1.0)
-    async with mini_desk() as desk:
-        watch = asyncio.create_task(obey(desk.session, tmp_path))
-        await holding(desk)
-        taken = kafka_takes(monkeypatch, desk)
+    async with holding_desk(tmp_path, monkeypatch) as (desk, taken):
         assert await run(settings(tmp_path, desk.gateway.port), flatten=True) == 0
         desk.gateway.arm("G16", mode="position", symbol="SPY", lots=4)
         moving = asyncio.create_task(quotes(desk))
@@ -64,7 +56,6 @@ async def test_what_is_left_after_a_close_by_hand_is_not_left_to_a_desk_that_hol
         assert await run(settings(tmp_path, desk.gateway.port), flatten=True) == 0
         assert not any(command.flatten for command in taken[2:])
         moving.cancel()
-        watch.cancel()
         assert desk.gateway.ledger.positions == {}
 
 
